@@ -1,0 +1,1 @@
+"""WIRE: one small declarative file a domain, and the pipeline they all share."""

@@ -1,0 +1,219 @@
+"""The few types that travel between the steps of a dataflow.
+
+A source emits `Block`s (records) and marks; the source step turns both into `Packet`s for the key
+groups; key groups emit `Alert`s and `AggregateRows`; sinks write those, and `Late` and `Reject`.
+
+All times are integers: microseconds since the epoch, UTC (`_us`). Everything here is picklable,
+because Bytewax sends items between processes with pickle.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+Int64s = npt.NDArray[np.int64]
+UInt64s = npt.NDArray[np.uint64]
+Scalar = int | float | str
+
+
+# ---- from sources -----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Records of one shard, in sequence order.
+
+    Attributes:
+        shard: The shard they came from (for a file: its path).
+        payloads: One `bytes` a record, KPL aggregates already taken apart.
+        sequence_numbers: As many; a decimal string, with `.n` for the n-th user record of a KPL
+            aggregate. Files number their lines from 1 and pass a `range`.
+        arrival_us: int64, as many; when each record reached the stream. None where the source
+            doesn't know (plain files).
+    """
+
+    shard: str
+    payloads: Sequence[bytes]
+    sequence_numbers: Sequence[str] | range
+    arrival_us: Int64s | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Hello:
+    """A slot says which shards it reads, if only to say that it reads none. Idempotent."""
+
+    slot: str
+    shards: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Adopted:
+    """A shard joins, before its first poll, so that it holds the watermark back at once."""
+
+    shard: str
+    parents: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """The greatest event time that a shard has shown so far."""
+
+    shard: str
+    maximum_us: int
+
+
+@dataclass(frozen=True, slots=True)
+class Idle:
+    """A shard had nothing more to read when it was asked at `as_of_us`."""
+
+    shard: str
+    as_of_us: int
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """A shard is read to its end; `children` cover its hash-key range."""
+
+    shard: str
+    children: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class EndOfInput:
+    """A finite source has nothing more to come from this slot, ever."""
+
+    slot: str
+
+
+Mark = Hello | Adopted | Seen | Idle | Ended | EndOfInput
+
+
+# ---- to key groups ----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Partial:
+    """What one worker tick adds to one window of one key group: columns over distinct keys.
+
+    Attributes:
+        start_us: The window's start.
+        codes: uint64[k], ascending and distinct: the 64-bit codes of the keys.
+        keys: The keys themselves, as many; None where a code can be turned back into its key.
+        values: One array of length k for each declared aggregate, in declaration order. For a
+            distinct count it is uint64[m], the distinct (key, member) pairs' codes.
+        members: For each distinct count, in order, int64[m]: the index of each pair's key.
+        events: How many events it stands for.
+    """
+
+    start_us: int
+    codes: UInt64s
+    keys: tuple[tuple[Scalar, ...], ...] | None
+    values: tuple[npt.NDArray[np.generic], ...]
+    members: tuple[Int64s, ...]
+    events: int
+
+
+@dataclass(frozen=True, slots=True)
+class Packet:
+    """What one worker tick brings to one key group: marks and data of all the worker's slots."""
+
+    marks: tuple[Mark, ...] = ()
+    partials: tuple[Partial, ...] = ()
+
+
+# ---- to sinks ---------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Alert:
+    """One phase of one incident.
+
+    Attributes:
+        id: Deterministic: domain, rule, key, window start. All phases of an incident share it.
+        phase: `open` (crossed early), `raised` (a higher severity crossed), `final` (closed).
+        severity: The name of the highest level crossed.
+        key: Key field names and values, as `{"user_id": 101}`.
+        value: The aggregate so far; at `final` its last word.
+        value_name: The aggregate's declared name, as `num_actions_per_watermark`.
+        threshold: The limit of the level crossed.
+        partial: True when the window began before the service did (a start at LATEST).
+        notice: What becomes of its notification: `publish`, `digest`, `cooldown` or `none`.
+    """
+
+    id: str
+    domain: str
+    rule: str
+    severity: str
+    phase: str
+    key: dict[str, Scalar]
+    window_start_us: int
+    window_end_us: int
+    value: Scalar
+    value_name: str
+    threshold: float
+    detected_at_us: int
+    partial: bool = False
+    notice: str = "none"
+
+
+@dataclass(frozen=True, slots=True)
+class Digest:
+    """One notice in place of many: the incidents of a rule and window beyond the first few."""
+
+    id: str
+    domain: str
+    rule: str
+    window_start_us: int
+    window_end_us: int
+    incidents: int
+    worst: tuple[Alert, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class AggregateRows:
+    """Rows of one closed window of one aggregate, ready for JSON."""
+
+    aggregate: str
+    rows: tuple[dict[str, Scalar | bool], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Late:
+    """An event that came after its window had closed for its shard."""
+
+    domain: str
+    aggregate: str
+    window_start_us: int
+    event_time_us: int
+    shard: str
+    sequence_number: str
+    payload: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Reject:
+    """A record, or one object of a record, that could not become an event."""
+
+    domain: str
+    reason: str
+    detail: str
+    shard: str
+    sequence_number: str
+    payload: bytes
+
+
+Output = Alert | Digest | AggregateRows | Late | Reject
+
+Ledger = dict[str, int]
+
+
+@dataclass(slots=True)
+class Tick:
+    """What the source step of one slot found in one poll."""
+
+    packets: dict[str, Packet] = field(default_factory=dict)
+    outputs: list[Output] = field(default_factory=list)

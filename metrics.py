@@ -1,0 +1,135 @@
+"""Every metric of kinewax, declared once; docs and tests read `METRICS`.
+
+Base units, no per-user labels, updated once a batch. Counters are for rates: the exact account of
+every record is the ledger, which lives in the snapshots. With several processes prometheus_client
+keeps them in files (`PROMETHEUS_MULTIPROC_DIR`, set by the supervisor), which one admin port merges.
+"""
+
+from __future__ import annotations
+
+from prometheus_client import Counter, Gauge, Histogram
+
+_LATENCY_SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
+
+# ---- sources ----
+behind_latest_seconds = Gauge(
+    "kinewax_kinesis_behind_latest_seconds",
+    "How far behind the tip of a shard the reader is (MillisBehindLatest).",
+    ["stream", "shard"],
+    multiprocess_mode="livemax",
+)
+source_records = Counter(
+    "kinewax_source_records_total", "Records read (numRecordsIn).", ["stream", "shard"]
+)
+source_bytes = Counter("kinewax_source_bytes_total", "Bytes read.", ["stream", "shard"])
+source_errors = Counter(
+    "kinewax_source_errors_total",
+    "Failed calls: throttled, expired_iterator, timeout, server, network, other.",
+    ["stream", "error_type"],
+)
+source_shards = Gauge(
+    "kinewax_source_shards",
+    "Shards by state: reading, waiting, ended.",
+    ["stream", "state"],
+    multiprocess_mode="livesum",
+)
+
+# ---- decode, windows ----
+rejected_records = Counter(
+    "kinewax_rejected_records_total",
+    "Objects that could not become events.",
+    ["domain", "reason"],
+)
+events = Counter("kinewax_events_total", "Events decoded.", ["domain"])
+watermark_lag_seconds = Gauge(
+    "kinewax_watermark_lag_seconds",
+    "Now minus the lowest watermark of the process's key groups.",
+    ["domain"],
+    multiprocess_mode="livemax",
+)
+late_events = Counter(
+    "kinewax_late_events_total", "Events whose window had closed.", ["domain", "window"]
+)
+windows_open = Gauge(
+    "kinewax_windows_open",
+    "Open windows, each counted once a key group.",
+    ["domain", "window"],
+    multiprocess_mode="livesum",
+)
+windows_closed = Counter(
+    "kinewax_windows_closed_total",
+    "Closed windows, each counted once a key group.",
+    ["domain", "window"],
+)
+dropped_events = Counter(
+    "kinewax_dropped_events_total",
+    "Records and events dropped on purpose or not.",
+    ["stage", "intentional", "reason"],
+)
+
+# ---- alerts ----
+incidents = Counter(
+    "kinewax_incidents_total",
+    "Phases of incidents found.",
+    ["domain", "rule", "severity", "phase"],
+)
+notifications = Counter(
+    "kinewax_notifications_total",
+    "Notices by outcome: published, digest, suppressed, pending.",
+    ["domain", "outcome"],
+)
+
+# ---- sinks ----
+sink_records = Counter(
+    "kinewax_sink_records_total",
+    "Items by outcome: acknowledged, already_there, dead_lettered.",
+    ["sink", "outcome"],
+)
+sink_write_duration_seconds = Histogram(
+    "kinewax_sink_write_duration_seconds",
+    "One call to a destination.",
+    ["sink"],
+    buckets=_LATENCY_SECONDS,
+)
+sink_flush_seconds = Histogram(
+    "kinewax_sink_flush_seconds",
+    "How long the end of an epoch waited for a sink.",
+    ["sink"],
+    buckets=_LATENCY_SECONDS,
+)
+sink_retries = Counter(
+    "kinewax_sink_retries_total", "Entries sent again.", ["sink", "error_type"]
+)
+sink_pending_bytes = Gauge(
+    "kinewax_sink_pending_bytes",
+    "Bytes taken over and not yet acknowledged.",
+    ["sink"],
+    multiprocess_mode="livesum",
+)
+end_to_end_latency_seconds = Histogram(
+    "kinewax_end_to_end_latency_seconds",
+    "From detection of an incident to its acknowledged row.",
+    ["domain"],
+    buckets=_LATENCY_SECONDS,
+)
+
+# ---- runtime ----
+snapshot_age_seconds = Gauge(
+    "kinewax_snapshot_age_seconds",
+    "Age of the last committed epoch.",
+    multiprocess_mode="livemax",
+)
+snapshot_duration_seconds = Histogram(
+    "kinewax_snapshot_duration_seconds",
+    "Serialising the state of one process for one epoch.",
+    buckets=_LATENCY_SECONDS,
+)
+restarts = Counter("kinewax_restarts_total", "Restarts of the local processes by the supervisor.")
+build_info = Gauge(
+    "kinewax_build_info", "Always 1.", ["version"], multiprocess_mode="livemax"
+)
+
+METRICS = tuple(
+    value for value in list(vars().values()) if isinstance(value, Counter | Gauge | Histogram)
+)
+"""All of the above, in order."""

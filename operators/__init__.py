@@ -1,0 +1,1 @@
+"""COMPUTE: decode, lateness, partial aggregates, watermarks, windows, rules, notices."""

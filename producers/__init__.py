@@ -1,0 +1,1 @@
+"""FEED: what puts events on a stream: generators and CSV replay."""

@@ -1,0 +1,1 @@
+"""OPERATE: command line, settings, supervisor, snapshots, admin endpoint, local AWS."""

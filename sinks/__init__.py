@@ -1,0 +1,1 @@
+"""WRITE: batched, retried, idempotent; one file a destination."""

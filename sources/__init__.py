@@ -1,0 +1,1 @@
+"""READ: bytes and positions from streams and files; nothing about domains."""
