@@ -10,7 +10,7 @@ because Bytewax sends items between processes with pickle.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -103,17 +103,18 @@ class Partial:
         start_us: The window's start.
         codes: uint64[k], ascending and distinct: the 64-bit codes of the keys.
         keys: The keys themselves, as many; None where a code can be turned back into its key.
-        values: One array of length k for each declared aggregate, in declaration order. For a
-            distinct count it is uint64[m], the distinct (key, member) pairs' codes.
-        members: For each distinct count, in order, int64[m]: the index of each pair's key.
+        values: One int64[k] for each accumulator of the window's values, in order (zeros for a
+            distinct count, which grows by what is new of `members`).
+        members: For each distinct count, in order, the codes of the distinct (key, member) pairs,
+            uint64[m], and int64[m], ascending, the index of each pair's key.
         events: How many events it stands for.
     """
 
     start_us: int
     codes: UInt64s
     keys: tuple[tuple[Scalar, ...], ...] | None
-    values: tuple[npt.NDArray[np.generic], ...]
-    members: tuple[Int64s, ...]
+    values: tuple[Int64s, ...]
+    members: tuple[tuple[UInt64s, Int64s], ...]
     events: int
 
 
@@ -178,7 +179,7 @@ class AggregateRows:
     """Rows of one closed window of one aggregate, ready for JSON."""
 
     aggregate: str
-    rows: tuple[dict[str, Scalar | bool], ...]
+    rows: tuple[dict[str, Scalar | bool | None], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,14 +207,14 @@ class Reject:
     payload: bytes
 
 
+@dataclass(frozen=True, slots=True)
+class Closed:
+    """A key group says that it has closed every window of one aggregate up to a time."""
+
+    group: str
+    watermark_us: int
+
+
 Output = Alert | Digest | AggregateRows | Late | Reject
 
 Ledger = dict[str, int]
-
-
-@dataclass(slots=True)
-class Tick:
-    """What the source step of one slot found in one poll."""
-
-    packets: dict[str, Packet] = field(default_factory=dict)
-    outputs: list[Output] = field(default_factory=list)

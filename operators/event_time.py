@@ -1,0 +1,138 @@
+"""Event times from text: ISO 8601 and its kin, a column at a time.
+
+The common layouts (`2019-11-01 00:00:00 UTC`, `2026-01-02T03:04:05.678901`, with or without a
+fraction, `Z` or ` UTC`) are parsed as a matrix of bytes; a text of any other layout goes through
+`datetime.fromisoformat` alone, so that one odd text doesn't slow its neighbours. A time without a
+zone is UTC.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+import numpy as np
+import numpy.typing as npt
+
+from messages import Int64s
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_DAYS_BEFORE_MONTH = np.array([0, 0, 31, 59, 90, 120, 151, 181, 212, 243, 273, 304, 334], np.int32)
+_DAYS_IN_MONTH = np.array([0, 31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31], np.int32)
+_DATE = (slice(0, 4), slice(5, 7), slice(8, 10))
+_CLOCK = (slice(11, 13), slice(14, 16), slice(17, 19))
+_SEPARATORS = {4: b"-", 7: b"-", 10: b"T ", 13: b":", 16: b":"}
+_SECONDS_LENGTH = 19  # of 2026-01-02T03:04:05
+_SUFFIXES = (b"", b"Z", b" UTC")
+_US_PER_SECOND = 1_000_000
+
+
+def parse_times(texts: Sequence[str]) -> tuple[Int64s, npt.NDArray[np.bool_]]:
+    """Parse a column of event times.
+
+    Args:
+        texts: n texts.
+
+    Returns:
+        int64[n], microseconds since the epoch, UTC; and bool[n], which of them are times. Where
+        one isn't, the number means nothing.
+    """
+    size = len(texts)
+    times = np.zeros(size, np.int64)
+    valid = np.zeros(size, bool)
+    if size == 0:
+        return times, valid
+    joined = "".join(texts).encode("ascii", "replace")  # one byte a character
+    characters = np.frombuffer(joined, np.uint8)
+    lengths = np.fromiter(map(len, texts), np.int64, size)
+    ends = np.cumsum(lengths)
+    for length in np.unique(lengths).tolist():
+        rows = np.flatnonzero(lengths == length)
+        if length < _SECONDS_LENGTH:
+            continue
+        if len(rows) == size:
+            table = characters.reshape(size, length).T
+        else:
+            starts = (ends - lengths)[rows]
+            table = characters[starts + np.arange(length)[:, None]]
+        times[rows], valid[rows] = _parse_table(np.ascontiguousarray(table))
+    for row in np.flatnonzero(~valid).tolist():
+        one = _parse_one(texts[row])
+        if one is not None:
+            times[row], valid[row] = one, True
+    return times, valid
+
+
+def _parse_table(table: npt.NDArray[np.uint8]) -> tuple[Int64s, npt.NDArray[np.bool_]]:
+    """Parse texts of one length, given as characters[length, n]; odd layouts are not valid."""
+    length, size = table.shape
+    valid = np.ones(size, bool)
+    for place, allowed in _SEPARATORS.items():
+        is_allowed = table[place] == allowed[0]
+        for other in allowed[1:]:
+            is_allowed |= table[place] == other
+        valid &= is_allowed
+    digits = table - np.uint8(ord("0"))  # wraps round below "0", so > 9 means not a digit
+    places = [place for place in range(_SECONDS_LENGTH) if place not in _SEPARATORS]
+    valid &= (digits[places] <= 9).all(axis=0)
+
+    year, month, day = (_number(digits[place]) for place in _DATE)
+    hour, minute, second = (_number(digits[place]) for place in _CLOCK)
+    fraction_us, is_tail = _parse_tail(table, digits)
+    valid &= is_tail & (year >= 1) & (month >= 1) & (month <= 12) & (day >= 1)
+    month = np.where(valid, month, 1)
+    leap = (year % 4 == 0) & ((year % 100 != 0) | (year % 400 == 0))
+    valid &= day <= _DAYS_IN_MONTH[month] + (leap & (month == 2))
+    valid &= (hour < 24) & (minute < 60) & (second < 60)
+    before = year - 1
+    days = before * 365 + before // 4 - before // 100 + before // 400 - 719_162
+    days += _DAYS_BEFORE_MONTH[month] + (leap & (month > 2)) + day - 1
+    seconds = days * np.int64(86_400) + ((hour * 60 + minute) * 60 + second)
+    return seconds * _US_PER_SECOND + fraction_us, valid
+
+
+def _number(digits: npt.NDArray[np.uint8]) -> npt.NDArray[np.int32]:
+    """Return the numbers whose decimal digits are the rows of digits[places, n]."""
+    total = digits[0].astype(np.int32)
+    for place in digits[1:]:
+        total *= 10
+        total += place
+    return total
+
+
+def _parse_tail(
+    table: npt.NDArray[np.uint8], digits: npt.NDArray[np.uint8]
+) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.bool_]]:
+    """Parse what follows the seconds: an optional fraction and an optional suffix."""
+    length, size = table.shape
+    fraction_us = np.zeros(size, np.int32)
+    valid = np.zeros(size, bool)
+    for suffix in _SUFFIXES:
+        fraction_end = length - len(suffix)
+        fraction_digits = fraction_end - _SECONDS_LENGTH - 1
+        has_suffix = np.ones(size, bool)
+        for offset, character in enumerate(suffix):
+            has_suffix &= table[fraction_end + offset] == character
+        if not has_suffix.any():
+            continue
+        if fraction_digits == -1:
+            valid |= has_suffix
+        elif 1 <= fraction_digits <= 6:
+            places = slice(_SECONDS_LENGTH + 1, fraction_end)
+            matches = has_suffix & (table[_SECONDS_LENGTH] == ord("."))
+            matches &= (digits[places] <= 9).all(axis=0)
+            scaled = _number(digits[places]) * 10 ** (6 - fraction_digits)
+            fraction_us = np.where(matches, scaled, fraction_us)
+            valid |= matches
+    return fraction_us, valid
+
+
+def _parse_one(text: str) -> int | None:
+    """Parse one text of an uncommon layout; None when it is no time."""
+    try:
+        moment = datetime.fromisoformat(text.strip().removesuffix(" UTC"))
+    except ValueError:
+        return None
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)
+    return (moment - _EPOCH) // (datetime.resolution)

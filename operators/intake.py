@@ -1,0 +1,197 @@
+"""What a slot's blocks become on the spot: decoded, judged, ready to be aggregated.
+
+One `Intake` a slot. Its state holds each shard's running maximum (so lateness is exact in sequence
+order, whatever the batches, and after a crash) and the one or two events whose clocks are still in
+question. It lives in the snapshot of the slot, beside the position it belongs to.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from messages import Block, Ended, EndOfInput, Int64s, Late, Mark, Reject, Seen
+from operators.decode import ARRIVAL, Column, Decoded, Decoder, reject_rows
+from operators.lateness import (
+    NO_TIME,
+    Judged,
+    judge_by_arrival,
+    judge_by_jump,
+    late_rows,
+)
+from operators.spec import Field, Window
+
+_US_PER_SECOND = 1_000_000
+STATE_VERSION = 1
+
+
+@dataclass(slots=True)
+class Rows:
+    """Events of one shard, columns of length n.
+
+    Attributes:
+        columns: As decoded.
+        times_us: int64[n].
+        late: For each window in order bool[n], or None where no event is late.
+    """
+
+    columns: dict[str, Column]
+    times_us: Int64s
+    late: tuple[npt.NDArray[np.bool_] | None, ...]
+
+
+@dataclass(slots=True)
+class Taken:
+    """What one poll of one slot brought."""
+
+    rows: list[Rows] = field(default_factory=list)
+    marks: list[Mark] = field(default_factory=list)
+    aside: list[Late | Reject] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class _Shard:
+    maximum_us: int = NO_TIME
+    waiting: list[tuple[bytes, str]] = field(default_factory=list)  # (payload, sequence number)
+
+
+class Intake:
+    """Decodes and judges the blocks of one slot.
+
+    Args:
+        domain: The domain's name, for rejects and late events.
+        fields: The fields to decode.
+        windows: The windows that will count the events.
+        time_field: The field with the event time, or `ARRIVAL`.
+        disorder_us: The allowed disorder.
+        state: What `snapshot` returned, or None.
+    """
+
+    def __init__(
+        self,
+        domain: str,
+        fields: Sequence[Field],
+        windows: Sequence[Window],
+        time_field: str,
+        disorder_us: int,
+        state: dict[str, Any] | None = None,
+    ) -> None:
+        self._domain = domain
+        self._windows = tuple(windows)
+        self._disorder_us = disorder_us
+        self._by_arrival = time_field == ARRIVAL
+        self._decoder = Decoder(fields, time_field)
+        self._shards: dict[str, _Shard] = {}
+        self.ledger: Counter[str] = Counter()
+        if state is not None:
+            self.ledger.update(state["ledger"])
+            for shard, (maximum_us, waiting) in state["shards"].items():
+                self._shards[shard] = _Shard(maximum_us, list(waiting))
+
+    def take(self, items: Sequence[Block | Mark]) -> Taken:
+        """Turn what a slot's poll returned into rows and marks, in order."""
+        taken = Taken()
+        for item in items:
+            if isinstance(item, Block):
+                self._take_block(item, taken, at_end=False)
+                continue
+            if isinstance(item, EndOfInput):
+                for name, shard in self._shards.items():
+                    if shard.waiting:
+                        nothing: Block = Block(name, (), ())
+                        self._take_block(nothing, taken, at_end=True)
+            elif isinstance(item, Ended):
+                self._shards.pop(item.shard, None)
+            taken.marks.append(item)
+        return taken
+
+    def snapshot(self) -> dict[str, Any]:
+        """Return the state as plain values; the slot's snapshot carries it."""
+        return {
+            "version": STATE_VERSION,
+            "shards": {
+                name: (shard.maximum_us, tuple(shard.waiting))
+                for name, shard in self._shards.items()
+            },
+            "ledger": dict(self.ledger),
+        }
+
+    def _take_block(self, block: Block, taken: Taken, *, at_end: bool) -> None:
+        shard = self._shards.setdefault(block.shard, _Shard())
+        waited = len(shard.waiting)
+        if waited:
+            block = Block(
+                block.shard,
+                [*(payload for payload, _ in shard.waiting), *block.payloads],
+                [*(number for _, number in shard.waiting), *block.sequence_numbers],
+            )
+            shard.waiting = []
+        decoded = self._decoder.decode(block.payloads, block.arrival_us)
+        if block.arrival_us is None:
+            judged = judge_by_jump(decoded.times_us, shard.maximum_us, at_end=at_end)
+            reason = ("time_jump", "no other clock of the shard agrees")
+        else:
+            arrival_us = block.arrival_us[decoded.source]
+            judged = judge_by_arrival(decoded.times_us, arrival_us, shard.maximum_us)
+            reason = ("time_ahead", "the event time is ahead of the record's arrival")
+        shard.maximum_us = judged.maximum_us
+        for row in judged.waiting.tolist():
+            number = str(block.sequence_numbers[decoded.source[row]])
+            shard.waiting.append((decoded.payloads[row], number))
+        if len(judged.rejected) or len(judged.waiting):
+            rejects = reject_rows(decoded, dict.fromkeys(judged.rejected.tolist(), reason))
+            decoded = decoded.take(judged.accepted)
+            decoded.rejected = rejects.rejected
+        additional = decoded.objects - len(block.payloads)
+        self._account(decoded, additional, waited, len(judged.waiting))
+        self._set_aside(block, decoded, taken)
+        if len(decoded.times_us):
+            taken.rows.append(self._rows(block, decoded, judged, taken))
+            taken.marks.append(Seen(block.shard, judged.maximum_us))
+
+    def _rows(self, block: Block, decoded: Decoded, judged: Judged, taken: Taken) -> Rows:
+        masks: list[npt.NDArray[np.bool_] | None] = []
+        for window in self._windows:
+            length_us = window.length_seconds * _US_PER_SECOND
+            late = late_rows(decoded.times_us, judged.before_us, length_us, self._disorder_us)
+            masks.append(late if late.any() else None)
+            for row in np.flatnonzero(late).tolist():
+                time_us = int(decoded.times_us[row])
+                self.ledger[f"late.{window.name}"] += 1
+                taken.aside.append(
+                    Late(
+                        domain=self._domain,
+                        aggregate=window.name,
+                        window_start_us=time_us - time_us % length_us,
+                        event_time_us=time_us,
+                        shard=block.shard,
+                        sequence_number=str(block.sequence_numbers[decoded.source[row]]),
+                        payload=decoded.payloads[row],
+                    )
+                )
+        return Rows(decoded.columns, decoded.times_us, tuple(masks))
+
+    def _set_aside(self, block: Block, decoded: Decoded, taken: Taken) -> None:
+        for bad in decoded.rejected:
+            self.ledger[f"rejected.{bad.reason}"] += 1
+            taken.aside.append(
+                Reject(
+                    domain=self._domain,
+                    reason=bad.reason,
+                    detail=bad.detail,
+                    shard=block.shard,
+                    sequence_number=str(block.sequence_numbers[bad.index]),
+                    payload=bad.payload,
+                )
+            )
+
+    def _account(self, decoded: Decoded, additional: int, waited: int, waiting: int) -> None:
+        """Keep `user records + additional objects = events + rejected + waiting`."""
+        self.ledger["additional_objects"] += additional
+        self.ledger["events"] += len(decoded.times_us)
+        self.ledger["waiting"] += waiting - waited

@@ -1,0 +1,161 @@
+"""One key group: its share of one aggregate's keys, from packets to alerts and rows.
+
+The order inside a packet is: what was read goes in first, then the marks move the watermark, then
+windows close. So a window never closes before data that came with the mark that closes it.
+"""
+
+from __future__ import annotations
+
+import pickle
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from messages import AggregateRows, Alert, Closed, Packet, Partial, Scalar
+from operators.accumulators import accumulators_of, read_values
+from operators.partials import key_of_code
+from operators.rules import Rule, iso_time
+from operators.spec import Field, Threshold, Window
+from operators.watermarks import BEGINNING, IdlePolicy, Watermark
+from operators.windows import OpenWindow, OpenWindows
+
+STATE_VERSION = 1
+GroupOutput = Alert | AggregateRows | Closed
+
+
+class KeyGroup:
+    """Windows, watermark and rules of one group.
+
+    Args:
+        name: The group's state key.
+        domain: The domain's name.
+        window: The window whose keys it shares.
+        fields: The domain's fields, by name.
+        rules: The rules that watch the window.
+        slots: The names of all slots of the source.
+        disorder_us: The allowed disorder.
+        idle: What idle shards do to the watermark.
+        early: Whether rules fire before a window closes.
+        started_at_us: Windows that begin before are cut off by the start.
+        clock: Now, in microseconds since the epoch.
+        state: What `snapshot` returned, or None.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        domain: str,
+        window: Window,
+        fields: dict[str, Field],
+        rules: Sequence[Threshold],
+        *,
+        slots: Sequence[str],
+        disorder_us: int,
+        idle: IdlePolicy,
+        early: bool,
+        started_at_us: int | None,
+        clock: Callable[[], int],
+        state: bytes | None = None,
+    ) -> None:
+        restored: dict[str, Any] = pickle.loads(state) if state is not None else {}  # noqa: S301
+        self._name = name
+        self._domain = domain
+        self._window = window
+        self._fields = fields
+        self._early = early
+        self._clock = clock
+        self._started_at_us = started_at_us
+        self._accumulators = accumulators_of(window.values)
+        self._rules = [
+            Rule(domain, rule, window, fields, clock, started_at_us) for rule in rules
+        ]
+        self.windows = OpenWindows(window, restored.get("windows"))
+        self.watermark = Watermark(slots, disorder_us, idle, restored.get("watermark"))
+        self.ledger: Counter[str] = Counter(restored.get("ledger", {}))
+
+    def take(self, packets: Sequence[Packet]) -> list[GroupOutput]:
+        """Take packets in and return what they caused, in order."""
+        found: list[GroupOutput] = []
+        for packet in packets:
+            for partial in packet.partials:
+                found.extend(self._count(partial))
+            if packet.marks:
+                before_us = self.watermark.now_us
+                self.watermark.apply(packet.marks)
+                if self.watermark.now_us > before_us:
+                    found.extend(self._close(before_us))
+        return found
+
+    def snapshot(self) -> bytes:
+        """Return the whole state, serialised at once: its arrays go on changing."""
+        state = {
+            "version": STATE_VERSION,
+            "windows": self.windows.snapshot(),
+            "watermark": self.watermark.snapshot(),
+            "ledger": dict(self.ledger),
+        }
+        return pickle.dumps(state, protocol=5)
+
+    def _count(self, partial: Partial) -> list[Alert]:
+        window_end_us = partial.start_us + self.windows.length_us
+        if window_end_us <= self.watermark.now_us:
+            is_reshard = window_end_us <= self.watermark.without_idle_us
+            why = "late_after_reshard" if is_reshard else "late_after_idle"
+            self.ledger[f"{why}.{self._window.name}"] += partial.events
+            return []
+        self.ledger[f"counted.{self._window.name}"] += partial.events
+        change = self.windows.add(partial)
+        if not self._early:
+            return []
+        return [
+            alert for rule in self._rules for alert in rule.crossings(partial.start_us, change)
+        ]
+
+    def _close(self, before_us: int) -> list[GroupOutput]:
+        found: list[GroupOutput] = []
+        for start_us, window in self.windows.close(self.watermark.now_us):
+            for rule in self._rules:
+                found.extend(rule.finals(start_us, window))
+            if self._window.emit:
+                found.append(AggregateRows(self._window.name, self._rows(start_us, window)))
+        if self._rules and self._passed_an_end(before_us):
+            found.append(Closed(self._name, self.watermark.now_us))
+        return found
+
+    def _passed_an_end(self, before_us: int) -> bool:
+        length_us = self.windows.length_us
+        return before_us == BEGINNING or before_us // length_us < self.watermark.now_us // length_us
+
+    def _rows(
+        self, start_us: int, window: OpenWindow
+    ) -> tuple[dict[str, Scalar | bool | None], ...]:
+        if window.keys:
+            keys = [window.keys[code] for code in window.codes.tolist()]
+        else:
+            keys = key_of_code(window.codes)
+        values = read_values(
+            self._window.values, self._accumulators, window.arrays, self._fields
+        )
+        start, end = iso_time(start_us), iso_time(start_us + self.windows.length_us)
+        emitted_at = iso_time(self._clock())
+        cut = self._started_at_us is not None and start_us < self._started_at_us
+        prefix = f"{self._domain}/{self._window.name}"
+        names = [value.name for value in self._window.values]
+        rows: list[dict[str, Scalar | bool | None]] = []
+        for key, *numbers in zip(keys, *values, strict=True):
+            named = dict(zip(self._window.key, key, strict=True))
+            of = ",".join(f"{name}={part}" for name, part in named.items())
+            row: dict[str, Scalar | bool | None] = {
+                "row_id": f"{prefix}/{of}/{start}",
+                "domain": self._domain,
+                "aggregate": self._window.name,
+                "window_start": start,
+                "window_end": end,
+                **named,
+                **dict(zip(names, numbers, strict=True)),
+                "emitted_at": emitted_at,
+            }
+            if cut:
+                row["partial"] = True
+            rows.append(row)
+        return tuple(rows)

@@ -1,0 +1,166 @@
+"""What a domain declares: fields, windows with aggregates, and threshold rules. Values only.
+
+Everything here is frozen and compared by value: pipeline, docs tables, metric labels, the layout
+check and the contract tests all read the same declaration.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Kind = Literal["integer", "text", "decimal"]
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """One field of an event's JSON object.
+
+    Decoding is lax: a number may be written as a string, as CSV-born JSON does.
+
+    Attributes:
+        name: Its name in the JSON object.
+        kind: `integer` (64 bits), `text`, or `decimal`: a fixed-point number kept as an integer
+            of `scale` decimal places, so that sums don't depend on the order of their terms.
+        required: Whether an object without it is rejected. An optional text is "" when it is
+            missing or null, an optional number 0.
+        scale: Decimal places of a `decimal`; further places are rounded half to even.
+        doc: For the docs.
+    """
+
+    name: str
+    kind: Kind
+    required: bool = True
+    scale: int = 0
+    doc: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Where:
+    """Only events whose text field has this value."""
+
+    field: str
+    equals: str
+
+
+@dataclass(frozen=True, slots=True)
+class Count:
+    """How many events."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Sum:
+    """The sum of a number field; exact for integers and decimals."""
+
+    name: str
+    of: str
+    where: Where | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Minimum:
+    """The least value of a number field; null when no event matched."""
+
+    name: str
+    of: str
+    where: Where | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Maximum:
+    """The greatest value of a number field; null when no event matched."""
+
+    name: str
+    of: str
+    where: Where | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Mean:
+    """The mean of a number field; null when no event matched."""
+
+    name: str
+    of: str
+    where: Where | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Distinct:
+    """How many different values of a field, told apart by 64-bit codes.
+
+    Integers are told apart exactly for one-integer keys' own codes; for others two values are
+    taken for one with a probability of about n^2 / 2^65 in a window of n (key, value) pairs:
+    below 1e-9 for 100,000.
+    """
+
+    name: str
+    of: str
+
+
+Value = Count | Sum | Minimum | Maximum | Mean | Distinct
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """A tumbling event-time window [start, end) with aggregates by key.
+
+    Attributes:
+        name: The aggregate's name: state key, metric label and file name.
+        length_seconds: Windows start at multiples of it since the epoch.
+        key: The fields that are counted by, in order.
+        values: The aggregates, in order.
+        emit: Whether each closed window's rows are written. A window that only feeds rules
+            doesn't.
+        groups: How many key groups share the keys; constant for the life of a recovery store.
+        doc: For the docs.
+    """
+
+    name: str
+    length_seconds: int
+    key: tuple[str, ...]
+    values: tuple[Value, ...]
+    emit: bool = True
+    groups: int = 32
+    doc: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Level:
+    """One severity of a threshold rule: reached when the value is above the limit."""
+
+    severity: str
+    above: float
+    notify: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Threshold:
+    """An incident for each key and window whose value goes above a limit.
+
+    It fires early, in the batch in which the value crosses, and once more when the window closes.
+
+    Attributes:
+        name: The rule's name, part of each incident's id.
+        window: The window it watches.
+        value: Which of the window's values; a count, a sum or a distinct count (they only grow).
+        levels: Severities with ascending limits; the first one opens the incident, a later one
+            raises it.
+        cooldown_seconds: For so long, in event time, a key that was notified isn't again. The
+            incidents are written all the same.
+        digest_after: How many notices a window sends one by one; the rest go into one digest.
+        key_template: The DynamoDB partition key of its incidents, with `{field}` places.
+        subject_template: The notice's subject line, with `{field}` and `{value}` places.
+        doc: For the docs.
+    """
+
+    name: str
+    window: str
+    value: str
+    levels: tuple[Level, ...]
+    cooldown_seconds: float = 0
+    digest_after: int = 20
+    key_template: str = ""
+    subject_template: str = ""
+    doc: str = ""

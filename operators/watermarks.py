@@ -1,0 +1,171 @@
+"""The watermark of a key group: the minimum over shards, with lineage and idle shards.
+
+Marks travel with the data, so the watermark never overtakes it. A group knows the constant set of
+slots and holds back until each has spoken. A shard without data holds what its parents hold: minus
+infinity for a root. When a shard ends, its children hold in its place until they speak; the child
+of a merge holds the minimum of both parents. The watermark never goes back.
+
+Two watermarks are kept: the one that closes windows, and the one that would be if no shard had
+ever been idle. They tell why an event found its window closed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from messages import Adopted, EndOfInput, Ended, Hello, Idle, Mark, Seen
+
+IdlePolicy = Literal["wallclock", "exclude", "hold"]
+"""What an idle shard does: moves with the clock, is left out, or holds the watermark back."""
+
+BEGINNING = -(2**62)
+END = 2**62
+"""The watermark before any event, and after all input."""
+
+
+@dataclass(slots=True)
+class _Shard:
+    maximum_us: int | None = None
+    idle_us: int | None = None
+    parents: tuple[str, ...] = ()
+    children: tuple[str, ...] = ()
+    ended: bool = False
+
+
+class Watermark:
+    """Turns marks into watermarks.
+
+    Args:
+        slots: The names of all slots of the source.
+        disorder_us: The allowed disorder.
+        idle: What idle shards do.
+        state: What `snapshot` returned, or None.
+    """
+
+    def __init__(
+        self,
+        slots: Sequence[str],
+        disorder_us: int,
+        idle: IdlePolicy,
+        state: dict[str, Any] | None = None,
+    ) -> None:
+        self._disorder_us = disorder_us
+        self._idle = idle
+        self._silent = set(slots)
+        self._unfinished = set(slots)
+        self._shards: dict[str, _Shard] = {}
+        self.now_us = BEGINNING
+        self.without_idle_us = BEGINNING
+        if state is not None:
+            self._silent = set(state["silent"])
+            self._unfinished = set(state["unfinished"])
+            self._shards = {name: _Shard(*view) for name, view in state["shards"].items()}
+            self.now_us = state["now_us"]
+            self.without_idle_us = state["without_idle_us"]
+
+    def snapshot(self) -> dict[str, Any]:
+        """Return the state as plain values."""
+        return {
+            "silent": sorted(self._silent),
+            "unfinished": sorted(self._unfinished),
+            "shards": {
+                name: (view.maximum_us, view.idle_us, view.parents, view.children, view.ended)
+                for name, view in self._shards.items()
+            },
+            "now_us": self.now_us,
+            "without_idle_us": self.without_idle_us,
+        }
+
+    def apply(self, marks: Sequence[Mark]) -> None:
+        """Take marks in and move on as far as they allow."""
+        for mark in marks:
+            match mark:
+                case Seen(name, maximum_us):
+                    shard = self._shards.setdefault(name, _Shard())
+                    if shard.maximum_us is None or maximum_us > shard.maximum_us:
+                        shard.maximum_us = maximum_us
+                    shard.idle_us = None
+                case Idle(name, as_of_us):
+                    shard = self._shards.setdefault(name, _Shard())
+                    shard.idle_us = max(as_of_us, shard.idle_us or as_of_us)
+                case Adopted(name, parents):
+                    if name not in self._shards:
+                        self._shards[name] = _Shard(parents=parents)
+                case Ended(name, children):
+                    self._end(name, children)
+                case Hello(slot, names):
+                    self._silent.discard(slot)
+                    for name in names:
+                        self._shards.setdefault(name, _Shard())
+                case EndOfInput(slot):
+                    self._silent.discard(slot)
+                    self._unfinished.discard(slot)
+        self._advance()
+
+    def _end(self, name: str, children: tuple[str, ...]) -> None:
+        shard = self._shards.setdefault(name, _Shard())
+        shard.ended, shard.children = True, children
+        for child in children:
+            known = self._shards.setdefault(child, _Shard())
+            if name not in known.parents:
+                known.parents = (*known.parents, name)
+
+    def _advance(self) -> None:
+        if not self._unfinished:
+            self.now_us = self.without_idle_us = END
+            return
+        if self._silent:
+            return
+        self._forget()
+        open_shards = [name for name, shard in self._shards.items() if not shard.ended]
+        holds = [self._hold(name, self._idle) for name in open_shards]
+        active = [hold for hold in holds if hold is not None]
+        if active:
+            self.now_us = max(self.now_us, min(active) - self._disorder_us)
+        without = [self._hold(name, "hold") for name in open_shards]
+        known = [hold for hold in without if hold is not None]
+        if known:
+            self.without_idle_us = max(self.without_idle_us, min(known) - self._disorder_us)
+
+    def _hold(self, name: str, idle: IdlePolicy) -> int | None:
+        """Return what one shard holds the watermark at; None when it is left out."""
+        shard = self._shards[name]
+        if shard.idle_us is not None:
+            if idle == "exclude":
+                return None
+            if idle == "wallclock":
+                return max(shard.idle_us, shard.maximum_us or shard.idle_us)
+        if shard.maximum_us is not None:
+            return shard.maximum_us
+        inherited = [
+            self._hold(parent, idle) for parent in shard.parents if parent in self._shards
+        ]
+        holding = [hold for hold in inherited if hold is not None]
+        if inherited and not holding:
+            return None
+        return min(holding, default=BEGINNING)
+
+    def _forget(self) -> None:
+        """Drop ended shards that nothing can refer to any more.
+
+        An ended shard is kept while a parent of it hasn't ended (the parent's end would bring it
+        back to life) and while a child that hasn't spoken holds in its place.
+        """
+        forgettable = [
+            name
+            for name, shard in self._shards.items()
+            if shard.ended
+            and all(self._is_over(parent) for parent in shard.parents)
+            and all(self._has_spoken(child) for child in shard.children)
+        ]
+        for name in forgettable:
+            del self._shards[name]
+
+    def _is_over(self, name: str) -> bool:
+        return name not in self._shards or self._shards[name].ended
+
+    def _has_spoken(self, name: str) -> bool:
+        shard = self._shards.get(name)
+        return shard is None or shard.maximum_us is not None or shard.ended

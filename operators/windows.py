@@ -1,0 +1,132 @@
+"""Open windows of one key group: sorted arrays of partial aggregates, one set a window.
+
+Memory follows distinct keys, not events. A window's keys are held as ascending 64-bit codes; taking
+in k keys where n are held costs a binary search of k in n and one copy of the n.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from messages import Int64s, Partial, Scalar, UInt64s
+from operators.accumulators import accumulators_of
+from operators.spec import Distinct, Window
+
+_US_PER_SECOND = 1_000_000
+
+
+@dataclass(slots=True)
+class OpenWindow:
+    """One window's state.
+
+    Attributes:
+        codes: uint64[n], ascending.
+        arrays: One int64[n] an accumulator.
+        pairs: For each distinct count, the distinct pairs' codes, ascending.
+        keys: Key by code, where codes can't be turned back.
+    """
+
+    codes: UInt64s
+    arrays: list[Int64s]
+    pairs: list[UInt64s]
+    keys: dict[int, tuple[Scalar, ...]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What a partial did to one window.
+
+    Attributes:
+        rows: int64[k], where in the window's arrays the partial's keys are now.
+        before: One int64[k] an accumulator: its entries before; its identity for a new key.
+    """
+
+    window: OpenWindow
+    rows: Int64s
+    before: list[Int64s]
+
+
+class OpenWindows:
+    """The open windows of one key group of one declared `Window`."""
+
+    def __init__(self, spec: Window, state: dict[str, Any] | None = None) -> None:
+        self.length_us = spec.length_seconds * _US_PER_SECOND
+        self._accumulators = accumulators_of(spec.values)
+        self._distinct_rows = [
+            index
+            for index, accumulator in enumerate(self._accumulators)
+            if isinstance(spec.values[accumulator.value], Distinct)
+        ]
+        self._open: dict[int, OpenWindow] = {}
+        if state is not None:
+            self._open = {start: OpenWindow(*parts) for start, parts in state["open"].items()}
+
+    def __len__(self) -> int:
+        return len(self._open)
+
+    def snapshot(self) -> dict[str, Any]:
+        """Return the state; its arrays are the live ones, so serialise it at once."""
+        return {
+            "open": {
+                start: (window.codes, window.arrays, window.pairs, window.keys)
+                for start, window in self._open.items()
+            }
+        }
+
+    def add(self, partial: Partial) -> Change:
+        """Merge a partial into its window, opening it if need be."""
+        window = self._open.get(partial.start_us)
+        if window is None:
+            window = self._open[partial.start_us] = OpenWindow(
+                codes=np.empty(0, np.uint64),
+                arrays=[np.empty(0, np.int64) for _ in self._accumulators],
+                pairs=[np.empty(0, np.uint64) for _ in self._distinct_rows],
+            )
+        at = np.searchsorted(window.codes, partial.codes)
+        known = np.zeros(len(at), bool)
+        inside = at < len(window.codes)
+        known[inside] = window.codes[at[inside]] == partial.codes[inside]
+        new = np.flatnonzero(~known)
+        if len(new):
+            self._insert(window, partial, at[new], new)
+            at = np.searchsorted(window.codes, partial.codes)
+        before = [array[at] for array in window.arrays]
+        for index, (accumulator, array) in enumerate(
+            zip(self._accumulators, window.arrays, strict=True)
+        ):
+            array[at] = accumulator.merge(before[index], partial.values[index])
+        for which, index in enumerate(self._distinct_rows):
+            window.pairs[which], new_pairs = _add_pairs(window.pairs[which], partial, which)
+            window.arrays[index][at] += new_pairs
+        return Change(window, at, before)
+
+    def close(self, watermark_us: int) -> list[tuple[int, OpenWindow]]:
+        """Take out the windows whose end the watermark has reached, oldest first."""
+        ripe = sorted(start for start in self._open if start + self.length_us <= watermark_us)
+        return [(start, self._open.pop(start)) for start in ripe]
+
+    def _insert(self, window: OpenWindow, partial: Partial, at: Int64s, new: Int64s) -> None:
+        window.codes = np.insert(window.codes, at, partial.codes[new])
+        window.arrays = [
+            np.insert(array, at, accumulator.identity)
+            for array, accumulator in zip(window.arrays, self._accumulators, strict=True)
+        ]
+        if partial.keys is not None:
+            codes = partial.codes[new].tolist()
+            window.keys.update((code, partial.keys[row]) for code, row in zip(codes, new.tolist(), strict=True))
+
+
+def _add_pairs(pairs: UInt64s, partial: Partial, which: int) -> tuple[UInt64s, Int64s]:
+    """Add a partial's distinct pairs; return all pairs, and how many were new for each key."""
+    codes, key_of_pair = partial.members[which]
+    order = np.argsort(codes)
+    codes, key_of_pair = codes[order], key_of_pair[order]
+    at = np.searchsorted(pairs, codes)
+    is_new = np.ones(len(at), bool)
+    inside = at < len(pairs)
+    is_new[inside] = pairs[at[inside]] != codes[inside]
+    counts = np.bincount(key_of_pair[is_new], minlength=len(partial.codes))
+    return np.insert(pairs, at[is_new], codes[is_new]), counts
