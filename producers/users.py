@@ -1,0 +1,92 @@
+"""Who visits the shop: many people, few of them often, and none like a machine.
+
+**No user makes more than 4 events in any 10 s of event time**, whichever 10 s one looks at. It
+holds by construction: time is cut into cells of 10 s and a user gets at most 2 events a cell; 10 s
+touch at most two cells. The cells begin at 5 s past every multiple of 10 s, so that the tumbling
+windows which begin at the multiples see up to 4, not 2, events of one user.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from errors import SettingsError
+from messages import Int64s
+
+CELL_US = 10_000_000
+CELL_OFFSET_US = 5_000_000
+EVENTS_PER_CELL = 2
+_ROUNDS = 8
+
+
+def cell_of(time_us: int) -> int:
+    """Return the number of the cell that a time lies in."""
+    return (time_us - CELL_OFFSET_US) // CELL_US
+
+
+def cell_end_us(cell: int) -> int:
+    """Return the time at which a cell ends."""
+    return (cell + 1) * CELL_US + CELL_OFFSET_US
+
+
+class CappedUsers:
+    """Draws users by Zipf's law, each at most twice a cell.
+
+    Args:
+        users: How many there are; they are numbered from 0, the most active first.
+        exponent: Zipf's: the n-th user is 1 / n ** exponent as active as the first.
+        rng: Where chance comes from.
+    """
+
+    def __init__(self, users: int, exponent: float, rng: np.random.Generator) -> None:
+        activity = np.cumsum(np.arange(1, users + 1, dtype=np.float64) ** -exponent)
+        self._share = activity / activity[-1]
+        self._rng = rng
+        self._used = np.zeros(users, dtype=np.int8)
+        self._cell: int | None = None
+
+    def draw(self, count: int, cell: int) -> Int64s:
+        """Draw users for `count` events of a cell; cells come in ascending order.
+
+        Raises:
+            SettingsError: There are too few users for so many events.
+        """
+        if cell != self._cell:
+            self._cell = cell
+            self._used[:] = 0
+        chosen: list[Int64s] = []
+        missing = count
+        for _ in range(_ROUNDS):
+            if not missing:
+                break
+            drawn = np.searchsorted(self._share, self._rng.random(missing), side="right")
+            kept = self._within_cap(drawn.astype(np.int64))
+            chosen.append(kept)
+            missing -= len(kept)
+        if missing:
+            chosen.append(self._anybody(missing))
+        return self._rng.permutation(np.concatenate(chosen)) if chosen else np.empty(0, np.int64)
+
+    def _within_cap(self, drawn: Int64s) -> Int64s:
+        """Keep the draws that the cap allows, and count them."""
+        ordered = np.sort(drawn)
+        first = np.flatnonzero(np.diff(ordered, prepend=-1))
+        users = ordered[first]
+        counts = np.diff(first, append=len(ordered))
+        allowed = np.minimum(counts, EVENTS_PER_CELL - self._used[users])
+        self._used[users] += allowed.astype(np.int8)
+        return np.repeat(users, allowed)
+
+    def _anybody(self, count: int) -> Int64s:
+        """Take users who still have events left, whoever they are."""
+        left = np.repeat(np.arange(len(self._used), dtype=np.int64), EVENTS_PER_CELL - self._used)
+        if len(left) < count:
+            need = -(-count // EVENTS_PER_CELL)
+            msg = (
+                f"{len(self._used):,} users are too few: at this rate honest users, who make at "
+                "most 4 events in any 10 s, can't make so many events"
+            )
+            raise SettingsError(msg, hint=f"use a lower rate, or at least {need:,} more users")
+        taken = self._rng.permutation(left)[:count]
+        np.add.at(self._used, taken, 1)
+        return taken
