@@ -1,0 +1,193 @@
+"""Local AWS servers for tests: real sockets on a free port of 127.0.0.1, stopped afterwards.
+
+`moto_server()` and `ministack_server()` start a server from the environment that runs the tests,
+wait until it answers, and yield its endpoint; `clients(endpoint)` gives boto3 clients for it.
+Neither server is faithful alone, and neither throttles (docs/decisions/0005-local-aws-server.md):
+throttling and partial failures come from scripted fakes or a proxy in front.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import boto3
+from botocore.config import Config
+
+REGION = "eu-west-1"
+FAKE_CREDENTIALS = {
+    "AWS_ACCESS_KEY_ID": "testing",
+    "AWS_SECRET_ACCESS_KEY": "testing",
+    "AWS_SESSION_TOKEN": "testing",
+    "AWS_DEFAULT_REGION": REGION,
+    "AWS_EC2_METADATA_DISABLED": "true",
+    "AWS_CONFIG_FILE": os.devnull,
+    "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+    "NO_PROXY": "127.0.0.1,localhost",
+}
+"""Environment in which neither tests nor their children can reach a real account."""
+
+_START_SECONDS = 60.0
+_STOP_SECONDS = 10.0
+_START_ATTEMPTS = 3
+
+
+class ServerFailedError(Exception):
+    """A local server ended, or didn't answer in time; the message ends with its log."""
+
+
+class Clients:
+    """boto3 clients of one endpoint, made once each: call it with a service's name.
+
+    It is what the product takes as `Callable[[str], Client]`.
+    """
+
+    def __init__(self, endpoint: str) -> None:
+        self.endpoint = endpoint
+        self._clients: dict[str, Any] = {}
+
+    def __call__(self, service: str) -> Any:
+        """Return the client of `service`, as `kinesis`."""
+        if service not in self._clients:
+            self._clients[service] = boto3.client(
+                service,
+                endpoint_url=self.endpoint,
+                region_name=REGION,
+                aws_access_key_id=FAKE_CREDENTIALS["AWS_ACCESS_KEY_ID"],
+                aws_secret_access_key=FAKE_CREDENTIALS["AWS_SECRET_ACCESS_KEY"],
+                config=Config(
+                    connect_timeout=5,
+                    read_timeout=30,
+                    retries={"total_max_attempts": 2, "mode": "standard"},
+                    # moto and ministack serve all buckets under one host name.
+                    s3={"addressing_style": "path"},
+                ),
+            )
+        return self._clients[service]
+
+    def close(self) -> None:
+        """Close the connections of all clients."""
+        for client in self._clients.values():
+            client.close()
+        self._clients.clear()
+
+
+@contextmanager
+def clients(endpoint: str) -> Iterator[Clients]:
+    """Yield the clients of `endpoint`, and close them afterwards."""
+    made = Clients(endpoint)
+    try:
+        yield made
+    finally:
+        made.close()
+
+
+@contextmanager
+def moto_server() -> Iterator[str]:
+    """Yield the endpoint of a moto server that runs until the block ends."""
+    with _server(
+        lambda port: [_program("moto_server"), "-H", "127.0.0.1", "-p", str(port)],
+        lambda _port: {},
+        health="/moto-api/",
+    ) as endpoint:
+        yield endpoint
+
+
+@contextmanager
+def ministack_server() -> Iterator[str]:
+    """Yield the endpoint of a ministack server that runs until the block ends."""
+    with _server(
+        lambda _port: [_program("ministack")],
+        lambda port: {"BIND_HOST": "127.0.0.1", "GATEWAY_PORT": str(port)},
+        health="/_ministack/health",
+    ) as endpoint:
+        yield endpoint
+
+
+def free_port() -> int:
+    """Return a port of 127.0.0.1 that nothing listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@contextmanager
+def _server(
+    command: Callable[[int], list[str]],
+    environment: Callable[[int], Mapping[str, str]],
+    *,
+    health: str,
+) -> Iterator[str]:
+    """Run a server; a port that somebody else took in between is replaced by another."""
+    with tempfile.TemporaryDirectory(prefix="kinewax-server-") as home:
+        log = Path(home) / "server.log"
+        for attempt in range(1, _START_ATTEMPTS + 1):
+            port = free_port()
+            with log.open("wb") as output:
+                process = subprocess.Popen(
+                    command(port),
+                    env={**os.environ, **FAKE_CREDENTIALS, "HOME": home, **environment(port)},
+                    cwd=home,
+                    stdin=subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=subprocess.STDOUT,
+                )
+            endpoint = f"http://127.0.0.1:{port}"
+            try:
+                if _healthy(process, endpoint + health):
+                    yield endpoint
+                    return
+            finally:
+                _stop(process)
+            if attempt == _START_ATTEMPTS:
+                tail = log.read_text(errors="replace")[-2000:]
+                msg = f"{command(port)[0]} didn't start (exit {process.returncode}):\n{tail}"
+                raise ServerFailedError(msg)
+
+
+def _healthy(process: subprocess.Popen[bytes], url: str) -> bool:
+    """Wait until `url` answers 200; False when the process ends or the time is over."""
+    # Straight to the socket: a proxy set for the machine must not see loopback traffic.
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    deadline = time.monotonic() + _START_SECONDS
+    while time.monotonic() < deadline and process.poll() is None:
+        try:
+            with opener.open(url, timeout=2) as answer:
+                if answer.status == 200:
+                    return True
+        except (urllib.error.URLError, OSError):
+            time.sleep(0.05)
+    return False
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    """Stop the process by its id: SIGTERM, and SIGKILL when it doesn't listen."""
+    if process.poll() is None:
+        process.terminate()
+        try:
+            process.wait(_STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def _program(name: str) -> str:
+    """Return the program of the environment that runs the tests, else the one on PATH."""
+    beside = Path(sys.executable).with_name(name)
+    found = str(beside) if beside.exists() else shutil.which(name)
+    if found is None:
+        msg = f"{name} is not installed beside {sys.executable}: run `make setup`"
+        raise ServerFailedError(msg)
+    return found
