@@ -143,7 +143,7 @@ def processes(request: pytest.FixtureRequest) -> int:
 
 # ---- the guard ----------------------------------------------------------------------------------
 
-_RUN_MARK = "KINEWAX_TEST_RUN_MARK"
+_RUN_MARK = "TEST_RUN_MARK"
 _LEAVING_SECONDS = 3.0
 
 
