@@ -122,6 +122,7 @@ class Partial:
 class Packet:
     """What one worker tick brings to one key group: marks and data of all the worker's slots."""
 
+    group: str
     marks: tuple[Mark, ...] = ()
     partials: tuple[Partial, ...] = ()
 
@@ -209,8 +210,9 @@ class Reject:
 
 @dataclass(frozen=True, slots=True)
 class Closed:
-    """A key group says that it has closed every window of one aggregate up to a time."""
+    """A key group tells a rule that it has closed every window that ends by the watermark."""
 
+    rule: str
     group: str
     watermark_us: int
 

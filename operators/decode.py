@@ -44,7 +44,7 @@ _WHITE_SPACE = b" \t\r\n"
 ARRIVAL = "arrival"
 """The event time of a run that takes the records' arrival for it."""
 
-Texts = list[str]
+Texts = list[str] | list[str | None]
 Column = Int64s | Texts
 
 
@@ -60,41 +60,35 @@ class Rejected:
 
 @dataclass(slots=True)
 class Decoded:
-    """Events as columns.
+    """Objects as columns.
 
     Attributes:
         columns: One column of length n a field: int64 for integers and decimals (in units of
             the last place), a list of str for texts.
         times_us: int64[n], event times.
-        source: int64[n], for each event the index of its payload.
-        payloads: n, each event's own bytes.
-        rejected: What isn't an event, in order.
+        bad_rows: int64[b], ascending: rows that turned out to be no events; they are in
+            `rejected`, and their entries in the columns mean nothing.
+        source: int64[n], for each row the index of its payload; None where row i is payload i.
+        pieces: The own bytes of rows that share a payload with others.
+        rejected: What isn't an event.
         objects: How many objects the payloads held, events and rejects.
     """
 
     columns: dict[str, Column]
     times_us: Int64s
-    source: Int64s
-    payloads: Sequence[bytes]
+    bad_rows: Int64s
+    source: Int64s | None
+    pieces: dict[int, bytes]
     rejected: list[Rejected]
     objects: int
 
-    def take(self, rows: Int64s) -> Decoded:
-        """Return the events at `rows`, in that order, with the same rejects."""
-        indices = rows.tolist()
-        return Decoded(
-            columns={
-                name: column[rows]
-                if isinstance(column, np.ndarray)
-                else [column[index] for index in indices]
-                for name, column in self.columns.items()
-            },
-            times_us=self.times_us[rows],
-            source=self.source[rows],
-            payloads=[self.payloads[index] for index in indices],
-            rejected=self.rejected,
-            objects=self.objects,
-        )
+    def source_of(self, row: int) -> int:
+        """Return the index of a row's payload."""
+        return row if self.source is None else int(self.source[row])
+
+    def payload_of(self, row: int, payloads: Sequence[bytes]) -> bytes:
+        """Return a row's own bytes."""
+        return self.pieces.get(row) or payloads[self.source_of(row)]
 
 
 class Decoder:
@@ -122,55 +116,66 @@ class Decoder:
             arrival_us: int64[n], for a run by arrival time.
 
         Returns:
-            Their events as columns, and the rejects.
+            Their objects as columns, and the rejects.
         """
         events: list[Any] = []
         rejected: list[Rejected] = []
-        odd: list[tuple[int, int]] = []  # (index, its events) where that isn't 1
-        odd_payloads: dict[int, list[bytes]] = {}
-        append, decode = events.append, self._decode
-        foreign = {index for index, payload in enumerate(payloads) if not payload.isascii()}
-        index = 0
-        for index, payload in enumerate(payloads):
+        pieces: dict[int, bytes] = {}
+        odd: dict[int, int] = {}  # index of a payload: its events, where that isn't one
+        decode = self._decode if b"".join(payloads).isascii() else self._decode_utf8
+        ahead = iter(payloads)
+        while True:
             try:
-                if foreign and index in foreign:
-                    payload.decode()
-                append(decode(payload))
+                events.extend(map(decode, ahead))  # keeps what it took in before an error
+                break
             except (msgspec.DecodeError, UnicodeDecodeError) as error:
-                found, bad = self._decode_apart(index, payload, error)
-                odd.append((index, len(found)))
-                odd_payloads[index] = [own for _, own in found]
+                index = len(events) - sum(odd.values()) + len(odd)
+                found, bad = self._decode_apart(index, payloads[index], error)
+                odd[index] = len(found)
+                pieces.update(enumerate((piece for _, piece in found), len(events)))
                 events.extend(event for event, _ in found)
                 rejected.extend(bad)
-        per_payload = np.ones(len(payloads), np.int64)
-        own: Sequence[bytes] = payloads
+        source = None
         if odd:
-            for index, count in odd:
-                per_payload[index] = count
-            own = [
-                piece
-                for index, payload in enumerate(payloads)
-                for piece in odd_payloads.get(index, (payload,))
-            ]
-        source = np.repeat(np.arange(len(payloads)), per_payload)
-        return self._columns(events, source, own, rejected, arrival_us)
+            per_payload = np.ones(len(payloads), np.int64)
+            per_payload[list(odd)] = list(odd.values())
+            source = np.repeat(np.arange(len(payloads)), per_payload)
+        columns, bad_fields = self._columns(events)
+        if self._time_field == ARRIVAL:
+            if arrival_us is None:
+                msg = "this source knows no arrival times"
+                raise ValueError(msg)
+            times_us = arrival_us if source is None else arrival_us[source]
+        else:
+            times_us, valid = parse_times(list(map(attrgetter(self._time_field), events)))
+            for row in np.flatnonzero(~valid).tolist():
+                bad_fields.setdefault(row, ("bad_time", f"`{self._time_field}` is not a time"))
+        decoded = Decoded(
+            columns=columns,
+            times_us=times_us,
+            bad_rows=np.array(sorted(bad_fields), np.int64),
+            source=source,
+            pieces=pieces,
+            rejected=rejected,
+            objects=len(events) + len(rejected),
+        )
+        rejected.extend(
+            Rejected(decoded.source_of(row), *why, decoded.payload_of(row, payloads))
+            for row, why in sorted(bad_fields.items())
+        )
+        return decoded
 
     def _columns(
-        self,
-        events: list[Any],
-        source: Int64s,
-        payloads: Sequence[bytes],
-        rejected: list[Rejected],
-        arrival_us: Int64s | None,
-    ) -> Decoded:
+        self, events: Sequence[Any]
+    ) -> tuple[dict[str, Column], dict[int, tuple[str, str]]]:
+        """Return a column a field, and for each row with a bad value its reason and detail."""
         size = len(events)
-        objects = size + len(rejected)
         columns: dict[str, Column] = {}
         bad: dict[int, tuple[str, str]] = {}
         for field in self._fields:
             values = map(attrgetter(field.name), events)
             if field.kind == "text":
-                columns[field.name] = [value or "" for value in values]
+                columns[field.name] = list(values)
             elif field.kind == "integer":
                 columns[field.name] = np.fromiter(values, np.int64, size)
             else:
@@ -179,17 +184,12 @@ class Decoder:
                 for row in np.flatnonzero(~exact).tolist():
                     bad.setdefault(row, ("bad_value", f"`{field.name}` is out of range"))
                 columns[field.name] = np.rint(np.where(exact, numbers, 0)).astype(np.int64)
-        if self._time_field == ARRIVAL:
-            if arrival_us is None:
-                msg = "this source knows no arrival times"
-                raise ValueError(msg)
-            times_us = arrival_us[source]
-        else:
-            times_us, valid = parse_times([getattr(event, self._time_field) for event in events])
-            for row in np.flatnonzero(~valid).tolist():
-                bad.setdefault(row, ("bad_time", f"`{self._time_field}` is not a time"))
-        decoded = Decoded(columns, times_us, source, payloads, rejected, objects)
-        return decoded if not bad else reject_rows(decoded, bad)
+        return columns, bad
+
+    def _decode_utf8(self, payload: bytes) -> Any:
+        """Decode a payload that may not be UTF-8 in a field that the struct leaves out."""
+        payload.decode()
+        return self._decode(payload)
 
     def _decode_apart(
         self, index: int, payload: bytes, error: Exception
@@ -215,34 +215,13 @@ class Decoder:
         return events, rejected
 
 
-def reject_rows(decoded: Decoded, bad: dict[int, tuple[str, str]]) -> Decoded:
-    """Move events to the rejects.
-
-    Args:
-        decoded: Events.
-        bad: For each row to reject its reason and detail.
-
-    Returns:
-        The events that are left, and all rejects.
-    """
-    keep = np.ones(len(decoded.times_us), bool)
-    keep[list(bad)] = False
-    rejects = [
-        Rejected(int(decoded.source[row]), reason, detail, decoded.payloads[row])
-        for row, (reason, detail) in sorted(bad.items())
-    ]
-    kept = decoded.take(np.flatnonzero(keep))
-    kept.rejected = [*decoded.rejected, *rejects]
-    return kept
-
-
 def _member(field: Field) -> tuple[str, Any] | tuple[str, Any, Any]:
     """Return a struct member for msgspec; its types are Any to a type checker."""
     kinds: dict[str, Any] = {"integer": _INTEGER, "decimal": float, "text": str}
     kind = kinds[field.kind]
     if field.required:
         return (field.name, kind)
-    return (field.name, kind | None, None) if field.kind == "text" else (field.name, kind, 0)
+    return (field.name, kind | None, "") if field.kind == "text" else (field.name, kind, 0)
 
 
 def _split_objects(text: str) -> list[bytes]:

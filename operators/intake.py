@@ -13,17 +13,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+import metrics
 from messages import Block, Ended, EndOfInput, Int64s, Late, Mark, Reject, Seen
-from operators.decode import ARRIVAL, Column, Decoded, Decoder, reject_rows
-from operators.lateness import (
-    NO_TIME,
-    Judged,
-    judge_by_arrival,
-    judge_by_jump,
-    late_rows,
-)
+from operators.decode import Column, Decoded, Decoder, Rejected
+from operators.lateness import NO_TIME, judge_by_arrival, judge_by_jump, late_rows
 from operators.spec import Field, Window
 
 _US_PER_SECOND = 1_000_000
@@ -37,12 +31,15 @@ class Rows:
     Attributes:
         columns: As decoded.
         times_us: int64[n].
-        late: For each window in order bool[n], or None where no event is late.
+        counted: For each window in order the rows that it counts (events that aren't late),
+            ascending; None where it counts them all.
+        events: How many of the rows are events.
     """
 
     columns: dict[str, Column]
     times_us: Int64s
-    late: tuple[npt.NDArray[np.bool_] | None, ...]
+    counted: tuple[Int64s | None, ...]
+    events: int
 
 
 @dataclass(slots=True)
@@ -84,7 +81,6 @@ class Intake:
         self._domain = domain
         self._windows = tuple(windows)
         self._disorder_us = disorder_us
-        self._by_arrival = time_field == ARRIVAL
         self._decoder = Decoder(fields, time_field)
         self._shards: dict[str, _Shard] = {}
         self.ledger: Counter[str] = Counter()
@@ -132,53 +128,72 @@ class Intake:
             )
             shard.waiting = []
         decoded = self._decoder.decode(block.payloads, block.arrival_us)
+        rows = np.arange(len(decoded.times_us))
+        if len(decoded.bad_rows):
+            rows = np.delete(rows, decoded.bad_rows)
+        times_us = decoded.times_us[rows]
         if block.arrival_us is None:
-            judged = judge_by_jump(decoded.times_us, shard.maximum_us, at_end=at_end)
+            judged = judge_by_jump(times_us, shard.maximum_us, at_end=at_end)
             reason = ("time_jump", "no other clock of the shard agrees")
         else:
-            arrival_us = block.arrival_us[decoded.source]
-            judged = judge_by_arrival(decoded.times_us, arrival_us, shard.maximum_us)
+            sources = rows if decoded.source is None else decoded.source[rows]
+            judged = judge_by_arrival(times_us, block.arrival_us[sources], shard.maximum_us)
             reason = ("time_ahead", "the event time is ahead of the record's arrival")
         shard.maximum_us = judged.maximum_us
-        for row in judged.waiting.tolist():
-            number = str(block.sequence_numbers[decoded.source[row]])
-            shard.waiting.append((decoded.payloads[row], number))
-        if len(judged.rejected) or len(judged.waiting):
-            rejects = reject_rows(decoded, dict.fromkeys(judged.rejected.tolist(), reason))
-            decoded = decoded.take(judged.accepted)
-            decoded.rejected = rejects.rejected
-        additional = decoded.objects - len(block.payloads)
-        self._account(decoded, additional, waited, len(judged.waiting))
-        self._set_aside(block, decoded, taken)
-        if len(decoded.times_us):
-            taken.rows.append(self._rows(block, decoded, judged, taken))
+        for row in rows[judged.rejected].tolist():
+            payload = decoded.payload_of(row, block.payloads)
+            decoded.rejected.append(Rejected(decoded.source_of(row), *reason, payload))
+        for row in rows[judged.waiting].tolist():
+            number = str(block.sequence_numbers[decoded.source_of(row)])
+            shard.waiting.append((decoded.payload_of(row, block.payloads), number))
+        events = rows[judged.accepted]
+        self._account(len(events), decoded.objects - len(block.payloads), len(shard.waiting) - waited)
+        self._set_rejects_aside(block, decoded.rejected, taken)
+        if len(events):
+            taken.rows.append(self._rows(block, decoded, events, judged.before_us, taken))
             taken.marks.append(Seen(block.shard, judged.maximum_us))
 
-    def _rows(self, block: Block, decoded: Decoded, judged: Judged, taken: Taken) -> Rows:
-        masks: list[npt.NDArray[np.bool_] | None] = []
+    def _rows(
+        self, block: Block, decoded: Decoded, events: Int64s, before_us: Int64s, taken: Taken
+    ) -> Rows:
+        size = len(decoded.times_us)
+        times_us = decoded.times_us if len(events) == size else decoded.times_us[events]
+        counted: list[Int64s | None] = []
         for window in self._windows:
             length_us = window.length_seconds * _US_PER_SECOND
-            late = late_rows(decoded.times_us, judged.before_us, length_us, self._disorder_us)
-            masks.append(late if late.any() else None)
-            for row in np.flatnonzero(late).tolist():
-                time_us = int(decoded.times_us[row])
-                self.ledger[f"late.{window.name}"] += 1
-                taken.aside.append(
-                    Late(
-                        domain=self._domain,
-                        aggregate=window.name,
-                        window_start_us=time_us - time_us % length_us,
-                        event_time_us=time_us,
-                        shard=block.shard,
-                        sequence_number=str(block.sequence_numbers[decoded.source[row]]),
-                        payload=decoded.payloads[row],
-                    )
-                )
-        return Rows(decoded.columns, decoded.times_us, tuple(masks))
+            late = late_rows(times_us, before_us, length_us, self._disorder_us)
+            late_events = events[late]
+            if len(late_events):
+                self._set_late_aside(block, decoded, late_events, window, taken)
+                counted.append(events[~late])
+            else:
+                counted.append(None if len(events) == size else events)
+        return Rows(decoded.columns, decoded.times_us, tuple(counted), len(events))
 
-    def _set_aside(self, block: Block, decoded: Decoded, taken: Taken) -> None:
-        for bad in decoded.rejected:
+    def _set_late_aside(
+        self, block: Block, decoded: Decoded, rows: Int64s, window: Window, taken: Taken
+    ) -> None:
+        self.ledger[f"late.{window.name}"] += len(rows)
+        metrics.late_events.labels(self._domain, window.name).inc(len(rows))
+        length_us = window.length_seconds * _US_PER_SECOND
+        for row in rows.tolist():
+            time_us = int(decoded.times_us[row])
+            taken.aside.append(
+                Late(
+                    domain=self._domain,
+                    aggregate=window.name,
+                    window_start_us=time_us - time_us % length_us,
+                    event_time_us=time_us,
+                    shard=block.shard,
+                    sequence_number=str(block.sequence_numbers[decoded.source_of(row)]),
+                    payload=decoded.payload_of(row, block.payloads),
+                )
+            )
+
+    def _set_rejects_aside(self, block: Block, rejected: Sequence[Rejected], taken: Taken) -> None:
+        for bad in rejected:
             self.ledger[f"rejected.{bad.reason}"] += 1
+            metrics.rejected_records.labels(self._domain, bad.reason).inc()
             taken.aside.append(
                 Reject(
                     domain=self._domain,
@@ -190,8 +205,9 @@ class Intake:
                 )
             )
 
-    def _account(self, decoded: Decoded, additional: int, waited: int, waiting: int) -> None:
+    def _account(self, events: int, additional: int, waiting: int) -> None:
         """Keep `user records + additional objects = events + rejected + waiting`."""
+        self.ledger["events"] += events
         self.ledger["additional_objects"] += additional
-        self.ledger["events"] += len(decoded.times_us)
-        self.ledger["waiting"] += waiting - waited
+        self.ledger["waiting"] += waiting
+        metrics.events.labels(self._domain).inc(events)

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import metrics
 from messages import AggregateRows, Alert, Closed, Packet, Partial, Scalar
 from operators.accumulators import accumulators_of, read_values
 from operators.partials import key_of_code
@@ -90,6 +91,7 @@ class KeyGroup:
         """Return the whole state, serialised at once: its arrays go on changing."""
         state = {
             "version": STATE_VERSION,
+            "group": self._name,
             "windows": self.windows.snapshot(),
             "watermark": self.watermark.snapshot(),
             "ledger": dict(self.ledger),
@@ -102,6 +104,7 @@ class KeyGroup:
             is_reshard = window_end_us <= self.watermark.without_idle_us
             why = "late_after_reshard" if is_reshard else "late_after_idle"
             self.ledger[f"{why}.{self._window.name}"] += partial.events
+            metrics.late_events.labels(self._domain, self._window.name).inc(partial.events)
             return []
         self.ledger[f"counted.{self._window.name}"] += partial.events
         change = self.windows.add(partial)
@@ -113,13 +116,17 @@ class KeyGroup:
 
     def _close(self, before_us: int) -> list[GroupOutput]:
         found: list[GroupOutput] = []
-        for start_us, window in self.windows.close(self.watermark.now_us):
+        closed = self.windows.close(self.watermark.now_us)
+        metrics.windows_closed.labels(self._domain, self._window.name).inc(len(closed))
+        for start_us, window in closed:
             for rule in self._rules:
                 found.extend(rule.finals(start_us, window))
             if self._window.emit:
                 found.append(AggregateRows(self._window.name, self._rows(start_us, window)))
-        if self._rules and self._passed_an_end(before_us):
-            found.append(Closed(self._name, self.watermark.now_us))
+        if self._passed_an_end(before_us):
+            found.extend(
+                Closed(rule.spec.name, self._name, self.watermark.now_us) for rule in self._rules
+            )
         return found
 
     def _passed_an_end(self, before_us: int) -> bool:

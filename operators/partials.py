@@ -53,7 +53,7 @@ class Columns:
             if isinstance(column, np.ndarray):
                 self._codes[name] = integer_codes(column)
             else:
-                encoded = pa.array(column, pa.string()).dictionary_encode()
+                encoded = pa.array(column, pa.string()).fill_null("").dictionary_encode()
                 distinct = self._texts.of(encoded.dictionary.to_pylist())
                 self._codes[name] = distinct[encoded.indices.to_numpy()]
         return self._codes[name]
@@ -73,31 +73,31 @@ class Partials:
         self._edges = {window.name: group_edges(window.groups) for window in windows}
         self._texts = TextCodes()
 
-    def packets(self, taken: Sequence[Taken]) -> list[tuple[str, Packet]]:
-        """Return one packet for each group that has something to hear, by group name."""
+    def packets(self, taken: Sequence[Taken]) -> list[Packet]:
+        """Return one packet for each group that has something to hear."""
         marks: tuple[Mark, ...] = tuple(mark for one in taken for mark in one.marks)
         rows = [part for one in taken for part in one.rows]
         partials: dict[str, list[Partial]] = {}
         if rows:
             columns = Columns(rows, self._texts)
             for index, window in enumerate(self._windows):
-                on_time = _on_time([part.late[index] for part in rows], rows)
-                for name, partial in self._aggregate(window, columns, on_time):
+                counted = _counted_rows(rows, index)
+                for name, partial in self._aggregate(window, columns, counted):
                     partials.setdefault(name, []).append(partial)
         if marks:
             names = [name for window in self._windows for name in self._names[window.name]]
         else:
             names = list(partials)
-        return [(name, Packet(marks, tuple(partials.get(name, ())))) for name in names]
+        return [Packet(name, marks, tuple(partials.get(name, ()))) for name in names]
 
     def _aggregate(
-        self, window: Window, columns: Columns, on_time: Int64s | None
+        self, window: Window, columns: Columns, counted: Int64s | None
     ) -> Iterator[tuple[str, Partial]]:
         """Yield (group name, partial) for each window and group that has rows."""
         length_us = window.length_seconds * _US_PER_SECOND
         starts_us = columns.times_us - columns.times_us % length_us
         codes = combine([columns.codes(name) for name in window.key])
-        order = _order(starts_us, codes, on_time)
+        order = _order(starts_us, codes, counted)
         if len(order) == 0:
             return
         starts_us, codes = starts_us[order], codes[order]
@@ -145,15 +145,17 @@ class Partials:
         return arrays
 
 
-def _on_time(masks: Sequence[npt.NDArray[np.bool_] | None], rows: Sequence[Rows]) -> Int64s | None:
-    """Return the rows that are not late, or None when none is."""
-    if all(mask is None for mask in masks):
+def _counted_rows(rows: Sequence[Rows], window: int) -> Int64s | None:
+    """Return the rows of all parts together that a window counts; None for all."""
+    if all(part.counted[window] is None for part in rows):
         return None
-    late = [
-        np.zeros(len(part.times_us), bool) if mask is None else mask
-        for mask, part in zip(masks, rows, strict=True)
-    ]
-    return np.flatnonzero(~np.concatenate(late))
+    found: list[Int64s] = []
+    offset = 0
+    for part in rows:
+        size, counted = len(part.times_us), part.counted[window]
+        found.append(offset + (np.arange(size) if counted is None else counted))
+        offset += size
+    return np.concatenate(found)
 
 
 def _order(starts_us: Int64s, codes: UInt64s, rows: Int64s | None) -> Int64s:
@@ -184,7 +186,7 @@ def _keys(
         if isinstance(column, np.ndarray):
             parts.append(column[rows].tolist())
         else:
-            parts.append([column[row] for row in rows.tolist()])
+            parts.append([column[row] or "" for row in rows.tolist()])
     return list(zip(*parts, strict=True))
 
 

@@ -1,0 +1,85 @@
+"""The engine's view of key groups and of notification decisions: one state a key.
+
+The engine gives a state's builder no key, so each logic learns its own from its first packet, or
+from its state.
+"""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Callable, Iterable
+
+from bytewax.operators import StatefulBatchLogic
+
+import metrics
+from dataflows.vitals import Vitals
+from messages import Alert, Closed, Digest, Packet
+from operators.key_group import GroupOutput, KeyGroup
+from operators.notices import Notices
+
+class GroupLogic(StatefulBatchLogic[Packet, GroupOutput, bytes]):
+    """One key group. End of input emits nothing: windows close by watermark only.
+
+    Args:
+        build: Makes the group of a name from its state.
+        state: What `snapshot` returned, or None.
+        vitals: The process's.
+    """
+
+    def __init__(
+        self,
+        build: Callable[[str, bytes | None], KeyGroup],
+        state: bytes | None,
+        vitals: Vitals,
+    ) -> None:
+        self._build = build
+        self._vitals = vitals
+        self._name = ""
+        self._group: KeyGroup | None = None
+        if state is not None:
+            self._name = pickle.loads(state)["group"]  # noqa: S301
+            self._group = build(self._name, state)
+
+    def on_batch(self, values: list[Packet]) -> tuple[Iterable[GroupOutput], bool]:
+        """Take packets in; the group is never discarded."""
+        if self._group is None:
+            self._name = values[0].group
+            self._group = self._build(self._name, None)
+        found = self._group.take(values)
+        self._vitals.watermarks_us[self._name] = self._group.watermark.now_us
+        self._vitals.windows_open[self._name] = len(self._group.windows)
+        return found, False
+
+    def snapshot(self) -> bytes:
+        """Return the group's state."""
+        assert self._group is not None, "a group is only built by a packet or a state"  # noqa: S101
+        with metrics.snapshot_duration_seconds.time():
+            return self._group.snapshot()
+
+
+class NoticesLogic(StatefulBatchLogic[Alert | Closed, Alert | Digest, bytes]):
+    """The notification decisions of one rule.
+
+    Args:
+        build: Makes the decisions of a rule from their state.
+        state: What `snapshot` returned, or None.
+    """
+
+    def __init__(
+        self, build: Callable[[str, bytes | None], Notices], state: bytes | None
+    ) -> None:
+        self._build = build
+        self._notices: Notices | None = None
+        if state is not None:
+            self._notices = build(pickle.loads(state)["rule"], state)  # noqa: S301
+
+    def on_batch(self, values: list[Alert | Closed]) -> tuple[Iterable[Alert | Digest], bool]:
+        """Decide on alerts; the decisions are never discarded."""
+        if self._notices is None:
+            self._notices = self._build(values[0].rule, None)
+        return self._notices.take(values), False
+
+    def snapshot(self) -> bytes:
+        """Return the decisions' state."""
+        assert self._notices is not None, "built by an alert or a state"  # noqa: S101
+        return self._notices.snapshot()

@@ -1,0 +1,74 @@
+"""The engine's view of a sink: constant parts that are flushed before an epoch is committed."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from bytewax.outputs import FixedPartitionedSink, StatefulSinkPartition
+
+import metrics
+from dataflows.vitals import Vitals
+from messages import Output
+from sinks.base import Part, PartState, Sink
+
+
+class SinkStep(FixedPartitionedSink[Output, PartState]):
+    """Writes to one sink. A committed epoch is a delivered one.
+
+    Args:
+        sink: Where items go.
+        vitals: The process's.
+    """
+
+    def __init__(self, sink: Sink, vitals: Vitals) -> None:
+        self._sink = sink
+        self._vitals = vitals
+
+    def list_parts(self) -> list[str]:
+        """Return the parts: constant, as the engine asks only once."""
+        return list(self._sink.parts)
+
+    def part_fn(self, item_key: str) -> int:
+        """Return the index of the part of this name."""
+        return self._sink.parts.index(item_key)
+
+    def build_part(
+        self, step_id: str, for_part: str, resume_state: PartState | None
+    ) -> StatefulSinkPartition[Output, PartState]:
+        """Open a part where its snapshot left off."""
+        part = self._sink.open(for_part, resume_state)
+        return _SinkPartition(self._sink.name, part, self._vitals)
+
+
+class _SinkPartition(StatefulSinkPartition[Output, PartState]):
+    def __init__(self, name: str, part: Part, vitals: Vitals) -> None:
+        self._part = part
+        self._vitals = vitals
+        self._flush_seconds = metrics.sink_flush_seconds.labels(name)
+
+    def write_batch(self, values: list[Output]) -> None:
+        self._part.write(values)
+
+    def snapshot(self) -> PartState:
+        self._vitals.flushing_since_monotonic_seconds = time.monotonic()
+        with self._flush_seconds.time():
+            self._part.flush()
+        self._vitals.flushing_since_monotonic_seconds = None
+        return self._part.state()
+
+    def close(self) -> None:
+        self._part.close()
+
+
+def selector(sink: Sink) -> Callable[[list[Output]], list[tuple[str, Output]]]:
+    """Return what picks a sink's items out of a batch and names the part of each."""
+
+    def select(items: list[Output]) -> list[tuple[str, Output]]:
+        return [
+            (sink.part_of(item), item)
+            for item in items
+            if isinstance(item, sink.accepts) and sink.wants(item)
+        ]
+
+    return select
