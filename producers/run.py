@@ -2,7 +2,7 @@
 
 Live: events are generated when they happen, stamped with the moment they are due, and sent at once
 (or later, as far as disorder is asked for). Simulated: the clock runs as fast as records can be
-written. Stopping is orderly in both: what was sent is reported, and the truth file says what it was.
+written. Stopping is orderly in both: what was sent is reported, and the truth file holds it.
 """
 
 from __future__ import annotations
