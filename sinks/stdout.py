@@ -1,0 +1,92 @@
+"""Everything to standard output: the lines of the file sink, each with its `kind` in front.
+
+At least once: what a dead process printed after its last snapshot is printed again, for nobody can
+take back what a pipe has carried off.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import BinaryIO
+
+import metrics
+from errors import DeliveryError
+from messages import AggregateRows, Alert, Late, Output, Reject
+from sinks.base import PartState
+from sinks.batched import VERSION, ledger_of
+from sinks.lines import kind_lines_of
+from sinks.tally import Tally
+
+
+class StdoutSink:
+    """A stream of bytes, as `sys.stdout.buffer`; one part, so that lines never mix."""
+
+    accepts: tuple[type, ...] = (Alert, AggregateRows, Late, Reject)
+    parts = ("stdout",)
+
+    def __init__(self, stream: BinaryIO, *, name: str = "stdout") -> None:
+        self._stream = stream
+        self.name = name
+
+    def wants(self, item: Output) -> bool:
+        """Take all of the accepted types."""
+        return isinstance(item, self.accepts)
+
+    def part_of(self, item: Output) -> str:  # noqa: ARG002 - the contract's signature
+        """Name the only part."""
+        return self.parts[0]
+
+    def open(self, part: str, state: PartState | None) -> StdoutPart:  # noqa: ARG002
+        """Go on printing."""
+        return StdoutPart(self.name, self._stream, state)
+
+
+class StdoutPart:
+    """The writer."""
+
+    def __init__(self, sink: str, stream: BinaryIO, state: PartState | None) -> None:
+        self._sink = sink
+        self._stream = stream
+        self._tally = Tally(sink, ledger_of(state))
+        self._unflushed_lines = 0
+
+    def write(self, items: Sequence[Output]) -> None:
+        """Print the lines of items; each call's are seen at once.
+
+        Raises:
+            DeliveryError: Nobody reads any more.
+        """
+        lines = [text for item in items for text in kind_lines_of(item)]
+        self._tally.take(len(lines))
+        self._unflushed_lines += len(lines)
+        try:
+            self._stream.write(b"".join(lines))
+            self._stream.flush()
+        except OSError as error:
+            raise _error(error) from error
+
+    def flush(self) -> None:
+        """Return once all lines are handed to the reader's pipe.
+
+        Raises:
+            DeliveryError: Nobody reads any more.
+        """
+        with metrics.sink_flush_seconds.labels(self._sink).time():
+            try:
+                self._stream.flush()
+            except OSError as error:
+                raise _error(error) from error
+        self._tally.settle("acknowledged", self._unflushed_lines)
+        self._unflushed_lines = 0
+
+    def state(self) -> PartState:
+        """Return the account; a pipe has no position."""
+        return {"version": VERSION, "ledger": self._tally.ledger()}
+
+    def close(self) -> None:
+        """Leave the stream open: it isn't ours."""
+
+
+def _error(error: OSError) -> DeliveryError:
+    msg = f"cannot write to standard output: {error.strerror or error}"
+    return DeliveryError(msg, hint="whoever reads it must go on reading until the run ends")
