@@ -1,0 +1,55 @@
+# kinewax: everything a newcomer types. `make` alone explains.
+#
+# Needs python3 (3.11 or 3.12) and make; all else comes into .venv from requirements-dev.lock.
+
+SHELL := /bin/sh
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/setup-is-complete
+DOMAIN ?= ecommerce
+ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test lint bench docs lock clean
+
+help: ## Explain what can be made
+	@echo "kinewax: event-time stream processing for Kinesis, in Python"
+	@echo
+	@echo "  make demo     sets all up and shows a pipeline catching an attack (about 30 s)"
+	@echo "  make test     sets all up and runs the tests"
+	@echo
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@echo
+	@echo "After 'make setup' the command is $(BIN)/kinewax: try '$(BIN)/kinewax --help'."
+
+setup: $(READY) ## Make .venv from the lock (PYTHON=/path/to/python to choose one)
+	@echo "Set up: $(BIN)/kinewax"
+
+# Nothing is done while the stamp is newer than what it was made from.
+$(READY): requirements-dev.lock pyproject.toml dev/setup.py
+	@python=$$(PYTHON="$(PYTHON)" sh dev/find-python) && "$$python" dev/setup.py
+
+demo: $(READY) ## Run a domain against a local AWS server (DOMAIN=ecommerce)
+	@$(BIN)/kinewax demo $(DOMAIN) $(ARGS)
+
+test: $(READY) ## Run the tests (ARGS="-k name" to choose some)
+	@echo "Running the tests"
+	@$(BIN)/python -m pytest $(ARGS)
+
+lint: $(READY) ## Check style, format and types
+	@echo "ruff check";  $(BIN)/ruff check
+	@echo "ruff format"; $(BIN)/ruff format --check
+	@echo "mypy";        $(BIN)/mypy
+
+bench: $(READY) ## Measure a case and write bench/results/CASE.json (CASE=seed_job)
+	@$(BIN)/python -m bench $(CASE) $(ARGS)
+
+docs: $(READY) ## Write docs/reference/ from the declarations in the code
+	@$(BIN)/python docs/generate.py
+
+lock: ## Write both locks from pyproject.toml (needs uv)
+	@sh dev/lock
+
+clean: ## Remove .venv and all that tools have cached
+	rm -rf $(VENV) build out *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
