@@ -54,6 +54,11 @@ class Clock(Protocol):
         """Whether somebody asked to stop."""
 
 
+def new_seed() -> int:
+    """Draw a seed."""
+    return secrets.randbelow(2**31)
+
+
 @dataclass(frozen=True, slots=True)
 class ProduceOptions:
     """What `kinewax produce` is asked for.
@@ -64,7 +69,7 @@ class ProduceOptions:
         events: How many events; None for as many as `seconds` hold.
         rate: Events a second of event time; None for the domain's own, 4 rows for a CSV.
         seconds: How much event time; None for ever on a live stream.
-        seed: Where chance comes from; None draws one, which the report names.
+        seed: Where chance comes from; the report names it, so that a run can be repeated.
         users: Honest users.
         attackers: Users who attack, once each.
         disorder: Events arrive up to this much after their time.
@@ -82,7 +87,7 @@ class ProduceOptions:
     events: int | None = None
     rate: float | None = None
     seconds: float | None = None
-    seed: int | None = None
+    seed: int = field(default_factory=new_seed)
     users: int = 10_000
     attackers: int = 0
     disorder: timedelta = timedelta(0)
@@ -181,11 +186,10 @@ def produce(
         DeliveryError: Records couldn't be written.
     """
     _check(options)
-    seed = secrets.randbelow(2**31) if options.seed is None else options.seed
     path = _file_path(options.to)
     live = path is None and options.start is None
     start_us = _start_us(options, clock, live=live)
-    feed, total = _feed(options, start_us, seed, live=live)
+    feed, total = _feed(options, start_us, live=live)
     attacks = _Attacks()
     began = time.monotonic()
     records = 0
@@ -197,7 +201,7 @@ def produce(
             urlsplit(options.to).netloc,
             sleep=time.sleep,  # a stop doesn't cut the pauses between attempts short
             monotonic=time.monotonic,
-            rng=random.Random(seed),
+            rng=random.Random(options.seed),
             pack=aggregate if options.kpl else None,
         )
     else:
@@ -228,7 +232,7 @@ def produce(
     report = ProduceReport(
         domain=options.domain,
         to=options.to,
-        seed=seed,
+        seed=options.seed,
         start=_iso(start_us),
         live=live,
         records=records,
@@ -324,9 +328,7 @@ def _start_us(options: ProduceOptions, clock: Clock, *, live: bool) -> int:
     return (_utc(options.start or _FILE_START) - _EPOCH) // timedelta(microseconds=1)
 
 
-def _feed(
-    options: ProduceOptions, start_us: int, seed: int, *, live: bool
-) -> tuple[Feed, int | None]:
+def _feed(options: ProduceOptions, start_us: int, *, live: bool) -> tuple[Feed, int | None]:
     """Make the feed, and say how many events it will give, where that is known."""
     rate, events, seconds = _rate(options), options.events, options.seconds
     if options.from_csv is not None:
@@ -352,7 +354,7 @@ def _feed(
             late_share=options.late_share,
             malformed_share=options.malformed_share,
         ),
-        seed,
+        options.seed,
     )
     return shop, events
 
