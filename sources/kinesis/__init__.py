@@ -1,0 +1,33 @@
+"""READ a Kinesis data stream: fixed slots own shards, threads read ahead, a poll never waits.
+
+source.py      KinesisSource and where it starts: begin here
+slot.py        Slot: what a poll returns, what a snapshot holds
+lineage.py     which slot owns a shard, which shards follow one (pure)
+lister.py      the thread that finds shards
+prefetch.py    the threads that run readers
+reader.py      one shard: iterator, one call a step, a bounded queue
+records.py     a reply's body to columns
+kpl.py         aggregated records
+pacing.py      quotas, call budget, backoff
+failures.py    what a failed call means
+stream.py      what the slots of a process share
+client.py      the calls that are used; who a stream is
+"""
+
+from sources.kinesis.client import KinesisClient, StreamIdentity, resolve_stream
+from sources.kinesis.pacing import Pacing
+from sources.kinesis.prefetch import MAX_THREADS
+from sources.kinesis.slot import KinesisSlot
+from sources.kinesis.source import DEFAULT_SLOTS, KinesisSource, StartPosition
+
+__all__ = [
+    "DEFAULT_SLOTS",
+    "MAX_THREADS",
+    "KinesisClient",
+    "KinesisSlot",
+    "KinesisSource",
+    "Pacing",
+    "StartPosition",
+    "StreamIdentity",
+    "resolve_stream",
+]
