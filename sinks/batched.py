@@ -10,7 +10,6 @@ import zlib
 from collections.abc import Callable, Iterable, Sequence
 from typing import Generic
 
-import metrics
 from messages import Ledger, Output
 from sinks.base import PartState
 from sinks.dead_letters import DeadLetterDesk
@@ -50,13 +49,11 @@ class BatchedPart(Generic[Body]):
     def __init__(
         self,
         *,
-        sink: str,
         encode: Callable[[Sequence[Output]], Iterable[Entry[Body]]],
         courier: Courier[Body],
         desk: DeadLetterDesk,
         tally: Tally,
     ) -> None:
-        self._sink = sink
         self._encode = encode
         self._courier = courier
         self._desk = desk
@@ -72,9 +69,8 @@ class BatchedPart(Generic[Body]):
         Raises:
             KinewaxError: It isn't, and the deadline is over.
         """
-        with metrics.sink_flush_seconds.labels(self._sink).time():
-            self._courier.flush()
-            self._desk.flush()
+        self._courier.flush()
+        self._desk.flush()
 
     def state(self) -> PartState:
         """Return the account; there is no position, for a destination only grows."""

@@ -71,7 +71,7 @@ class CloudWatchSink:
     """A CloudWatch metric that counts final alerts."""
 
     accepts: tuple[type, ...] = (Alert,)
-    parts = ("00",)
+    parts: tuple[str, ...] = ("00",)
 
     def __init__(
         self, client: CloudWatchClient, options: CloudWatchOptions, *, rng: random.Random
@@ -112,7 +112,6 @@ class CloudWatchSink:
             gives_up=True,
         )
         return BatchedPart(
-            sink=self.name,
             encode=encode,
             courier=courier,
             desk=DeadLetterDesk(self.name, None),

@@ -129,13 +129,12 @@ class FilePart:
         """
         if self._error is not None:
             raise self._error
-        with metrics.sink_flush_seconds.labels(self._sink).time():
-            try:
-                os.fsync(self._descriptor)
-            except OSError as error:
-                # After a failed fsync nobody knows what is on the disk, and a second one lies.
-                self._error = _error(self._path, error)
-                raise self._error from error
+        try:
+            os.fsync(self._descriptor)
+        except OSError as error:
+            # After a failed fsync nobody knows what is on the disk, and a second one lies.
+            self._error = _error(self._path, error)
+            raise self._error from error
         self._tally.settle("acknowledged", self._unsynced_items)
         self._unsynced_items = 0
 

@@ -1,8 +1,9 @@
 """Aggregates, late events and dead letters to Firehose, as newline-delimited JSON.
 
 At least once: what was sent but not yet in a snapshot when a process died is sent again. Each
-aggregate row carries `row_id`, the same whenever it is sent, and `emitted_at`: of rows with one id
-the latest wins. Late events and dead letters are told apart by shard and sequence number.
+aggregate row carries `row_id`, the same whenever it is sent, and `emitted_at` (the operators put
+them there): of rows with one id the latest wins. Late events and dead letters are told apart by
+shard and sequence number.
 
 Limits (API reference of PutRecordBatch): 500 records and 4 MiB a call, 1,000 KiB a record before
 base64. A record is billed in steps of 5 KiB, so rows are packed into few large records. A payload
@@ -14,7 +15,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from messages import AggregateRows, Late, Output, Reject
@@ -23,8 +24,7 @@ from sinks.batched import BatchedPart, ledger_of, part_names, spread
 from sinks.dead_letters import DeadLetterDesk
 from sinks.delivery import BatchLimits, Courier, DeliveryOptions, Entry
 from sinks.failures import Failure, failure_of
-from sinks.keys import escaped
-from sinks.lines import KINDS, Fields, iso, late_fields, line, reject_fields
+from sinks.lines import KINDS, Fields, late_fields, line, reject_fields
 from sinks.tally import Outcome, Tally
 
 RECORD_BYTES = 1000 * 1024
@@ -50,7 +50,6 @@ class FirehoseOptions:
         stream: The delivery stream's name.
         name: Step id, metric label and ledger prefix: `aggregates`, `late`, `dead_letters`.
         accepts: The message types that go there.
-        keys: For each aggregate the key fields of its rows, which make up `row_id`.
         domain: Named in the dead letters of refused rows.
         parts: How many writers; constant for the life of a recovery store.
         delivery: Patience; by default a batch waits half a second for more.
@@ -59,7 +58,6 @@ class FirehoseOptions:
     stream: str
     name: str = "aggregates"
     accepts: tuple[type, ...] = (AggregateRows,)
-    keys: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     domain: str = ""
     parts: int = 2
     delivery: DeliveryOptions = _DELIVERY
@@ -73,13 +71,11 @@ class FirehoseSink:
         client: FirehoseClient,
         options: FirehoseOptions,
         *,
-        clock: Callable[[], int],
         rng: random.Random,
         dead_letters: Callable[[], Part] | None = None,
     ) -> None:
         self._client = client
         self._options = options
-        self._clock = clock
         self._rng = rng
         self._dead_letters = dead_letters
         self.name = options.name
@@ -108,11 +104,6 @@ class FirehoseSink:
         def refuse(entry: Entry[bytes], failure: Failure) -> None:
             desk.take(options.domain, failure, entry.body, destination)
 
-        def encode(items: Sequence[Output]) -> Iterator[Entry[bytes]]:
-            emitted_at = iso(self._clock())
-            for item in items:
-                yield from chunks_of(item, options.keys, emitted_at)
-
         courier = Courier(
             sink=self.name,
             destination=destination,
@@ -123,15 +114,19 @@ class FirehoseSink:
             rng=random.Random(self._rng.random()),
             refuse=refuse,
         )
-        return BatchedPart(sink=self.name, encode=encode, courier=courier, desk=desk, tally=tally)
+        return BatchedPart(encode=encode, courier=courier, desk=desk, tally=tally)
 
 
 # ---- encode: pure -----------------------------------------------------------------------------
 
 
-def chunks_of(
-    item: Output, keys: Mapping[str, tuple[str, ...]], emitted_at: str
-) -> Iterator[Entry[bytes]]:
+def encode(items: Sequence[Output]) -> Iterator[Entry[bytes]]:
+    """Write items as chunks of whole lines."""
+    for item in items:
+        yield from chunks_of(item)
+
+
+def chunks_of(item: Output) -> Iterator[Entry[bytes]]:
     """Write an item as chunks of whole lines, none larger than a record unless one line is."""
     if isinstance(item, Late | Reject):
         lines = list(_payload_lines(item))
@@ -142,11 +137,10 @@ def chunks_of(
     if not isinstance(item, AggregateRows):
         msg = f"Firehose lines are declared for rows, late events and rejects, not {item!r}"
         raise TypeError(msg)
-    key = keys[item.aggregate]
     chunk = bytearray()
     count = 0
     for row in item.rows:
-        text = line({**row, "row_id": row_id(item.aggregate, row, key), "emitted_at": emitted_at})
+        text = line(row)
         if chunk and len(chunk) + len(text) > RECORD_BYTES:
             yield Entry(bytes(chunk), len(chunk), count)
             chunk.clear()
@@ -155,12 +149,6 @@ def chunks_of(
         count += 1
     if chunk:
         yield Entry(bytes(chunk), len(chunk), count)
-
-
-def row_id(aggregate: str, row: Mapping[str, object], key: Sequence[str]) -> str:
-    """Name a row for ever: aggregate, window start and key, `#` between and escaped within."""
-    parts = (aggregate, row["window_start"], *(row[name] for name in key))
-    return "#".join(str(escaped(part)) for part in parts)
 
 
 def _payload_lines(item: Late | Reject) -> Iterator[bytes]:

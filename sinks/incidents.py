@@ -187,11 +187,10 @@ class IncidentsPart:
         Raises:
             KinewaxError: A row doesn't stand, and the deadline is over.
         """
-        with metrics.sink_flush_seconds.labels(self._options.name).time():
-            for courier in self._couriers:
-                courier.flush()
-            self._notifier.settle()
-            self._desk.flush()
+        for courier in self._couriers:
+            courier.flush()
+        self._notifier.settle()
+        self._desk.flush()
 
     def state(self) -> PartState:
         """Return the account and the notices that are still due."""

@@ -24,7 +24,7 @@ def bounded(text: str, limit: int) -> str:
     return f"{head}#{hashlib.sha256(encoded).hexdigest()}"
 
 
-def escaped(value: object) -> object:
+def escaped(value: Scalar) -> Scalar:
     """Take `#`, which joins the parts of keys, and the escape itself out of a text."""
     if isinstance(value, str):
         return value.replace("%", "%25").replace("#", "%23")

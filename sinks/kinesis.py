@@ -117,7 +117,7 @@ class KinesisSink:
             rng=random.Random(self._rng.random()),
             refuse=refuse,
         )
-        return BatchedPart(sink=self.name, encode=encode, courier=courier, desk=desk, tally=tally)
+        return BatchedPart(encode=encode, courier=courier, desk=desk, tally=tally)
 
 
 # ---- encode: pure -----------------------------------------------------------------------------

@@ -6,23 +6,30 @@ take back what a pipe has carried off.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from typing import BinaryIO
 
-import metrics
 from errors import DeliveryError
-from messages import AggregateRows, Alert, Late, Output, Reject
+from messages import AggregateRows, Alert, Late, Ledger, Output, Reject
 from sinks.base import PartState
 from sinks.batched import VERSION, ledger_of
 from sinks.lines import kind_lines_of
 from sinks.tally import Tally
+
+_NAMES: Mapping[type, str] = {
+    Alert: "alerts",
+    AggregateRows: "aggregates",
+    Late: "late",
+    Reject: "dead_letters",
+}
 
 
 class StdoutSink:
     """A stream of bytes, as `sys.stdout.buffer`; one part, so that lines never mix."""
 
     accepts: tuple[type, ...] = (Alert, AggregateRows, Late, Reject)
-    parts = ("stdout",)
+    parts: tuple[str, ...] = ("stdout",)
 
     def __init__(self, stream: BinaryIO, *, name: str = "stdout") -> None:
         self._stream = stream
@@ -45,10 +52,14 @@ class StdoutPart:
     """The writer."""
 
     def __init__(self, sink: str, stream: BinaryIO, state: PartState | None) -> None:
-        self._sink = sink
         self._stream = stream
-        self._tally = Tally(sink, ledger_of(state))
-        self._unflushed_lines = 0
+        ledger = ledger_of(state)
+        self._tallies = {}
+        for kind, name in _NAMES.items():
+            prefix = f"{sink}.{name}"
+            own = {key: n for key, n in ledger.items() if key.rpartition(".")[0] == prefix}
+            self._tallies[kind] = Tally(prefix, own, label=sink)
+        self._unflushed: Counter[type] = Counter()
 
     def write(self, items: Sequence[Output]) -> None:
         """Print the lines of items; each call's are seen at once.
@@ -56,9 +67,12 @@ class StdoutPart:
         Raises:
             DeliveryError: Nobody reads any more.
         """
-        lines = [text for item in items for text in kind_lines_of(item)]
-        self._tally.take(len(lines))
-        self._unflushed_lines += len(lines)
+        lines: list[bytes] = []
+        for item in items:
+            before = len(lines)
+            lines.extend(kind_lines_of(item))
+            self._tallies[type(item)].take(len(lines) - before)
+            self._unflushed[type(item)] += len(lines) - before
         try:
             self._stream.write(b"".join(lines))
             self._stream.flush()
@@ -71,17 +85,20 @@ class StdoutPart:
         Raises:
             DeliveryError: Nobody reads any more.
         """
-        with metrics.sink_flush_seconds.labels(self._sink).time():
-            try:
-                self._stream.flush()
-            except OSError as error:
-                raise _error(error) from error
-        self._tally.settle("acknowledged", self._unflushed_lines)
-        self._unflushed_lines = 0
+        try:
+            self._stream.flush()
+        except OSError as error:
+            raise _error(error) from error
+        for kind, lines in self._unflushed.items():
+            self._tallies[kind].settle("acknowledged", lines)
+        self._unflushed.clear()
 
     def state(self) -> PartState:
         """Return the account; a pipe has no position."""
-        return {"version": VERSION, "ledger": self._tally.ledger()}
+        ledger: Ledger = {}
+        for tally in self._tallies.values():
+            ledger |= tally.ledger()
+        return {"version": VERSION, "ledger": ledger}
 
     def close(self) -> None:
         """Leave the stream open: it isn't ours."""
