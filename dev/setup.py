@@ -17,30 +17,24 @@ ROOT = Path(__file__).resolve().parent.parent
 VENV = ROOT / ".venv"
 LOCK = ROOT / "requirements-dev.lock"
 STAMP = VENV / "setup-is-complete"
-_PLAIN_STEP = 20
+
+# pip's word when it turns to a package of the lock, from the network or from a disk.
+_PACKAGE = re.compile(r"(Collecting|Processing) (?P<name>\S+) \(from .* \(line (?P<line>\d+)\)\)")
+_PLAIN_STEP_PERCENT = 20
+_SHOWN_LINES = 30
 
 
 def main() -> int:
     """Return 0 when the environment is complete, else pip's exit code."""
     started = time.monotonic()
-    packages = len(re.findall(r"^[a-z0-9]", LOCK.read_text(), re.MULTILINE))
-    python = VENV / "bin" / "python"
-    # Python's own version in words: a later one may need other wheels.
     print(f"Making .venv with Python {sys.version.split()[0]} ({sys.executable})", flush=True)
     venv.create(VENV, clear=True, with_pip=True)
-
-    print(f"Installing at most {packages} packages of {LOCK.name}, each checked by its hash", flush=True)
-    failed = _pip(
-        [python, "-m", "pip", "install", "--disable-pip-version-check", "--no-deps"]
-        + ["--require-hashes", "--only-binary", ":all:", "-r", LOCK],
-        packages,
+    print(f"Installing {LOCK.name}: wheels only, each checked by its hash", flush=True)
+    failed = (
+        _pip("install", "--require-hashes", "--only-binary", ":all:", "--no-deps", "-r", LOCK)
+        or _pip("install", "--no-build-isolation", "--no-deps", "--editable", ROOT)
+        or _pip("check")
     )
-    failed = failed or _pip(
-        [python, "-m", "pip", "install", "--disable-pip-version-check", "--no-deps"]
-        + ["--no-build-isolation", "--editable", ROOT],
-        0,
-    )
-    failed = failed or _pip([python, "-m", "pip", "check"], 0)
     if failed:
         return failed
     STAMP.touch()
@@ -48,34 +42,48 @@ def main() -> int:
     return 0
 
 
-def _pip(command: list[str | Path], packages: int) -> int:
-    """Run pip and show how far it is; its whole output only when it fails."""
-    process = subprocess.Popen(
-        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    )
-    assert process.stdout is not None
+def _pip(*arguments: str | Path) -> int:
+    """Run pip and show how far it is; the end of its output only when it fails."""
     said: list[str] = []
-    done = 0
-    for line in process.stdout:
-        said.append(line)
-        if line.startswith("Collecting "):
-            done += 1
-            _show(done, packages, line.split()[1].split("==")[0])
-        elif line.startswith("Installing collected"):
-            _show(packages, packages, "unpacking")
-    failed = process.wait()
-    if sys.stdout.isatty() and packages:
-        print("\r\033[K", end="")
-    if failed:
-        print("".join(said[-30:]), file=sys.stderr)
-    return failed
+    progress = Progress(len(LOCK.read_text().splitlines()))
+    with subprocess.Popen(
+        [VENV / "bin" / "python", "-m", "pip", "--disable-pip-version-check", *arguments],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    ) as process:
+        for line in process.stdout or ():
+            said.append(line)
+            if found := _PACKAGE.match(line):
+                progress.show(int(found["line"]), found["name"].rpartition("/")[2])
+    progress.end()
+    if process.returncode:
+        print("".join(said[-_SHOWN_LINES:]), file=sys.stderr)
+    return process.returncode
 
 
-def _show(done: int, packages: int, name: str) -> None:
-    if sys.stdout.isatty():
-        print(f"\r\033[K  {done}/{packages} {name}", end="", flush=True)
-    elif done % _PLAIN_STEP == 0 or done == packages:
-        print(f"  {done}/{packages} {name}", flush=True)
+class Progress:
+    """How much of the lock pip has been through: one moving line on a terminal, else a few."""
+
+    def __init__(self, lines: int) -> None:
+        self._lines = lines
+        self._moving = sys.stdout.isatty()
+        self._shown_percent = 0
+
+    def show(self, line: int, name: str) -> None:
+        """Say that pip is at `name`, which stands on `line` of the lock."""
+        percent = 100 * line // self._lines
+        if self._moving:
+            print(f"\r\033[K  {percent} % {name}", end="", flush=True)
+        elif percent >= self._shown_percent + _PLAIN_STEP_PERCENT:
+            self._shown_percent = percent
+            print(f"  {percent} %", flush=True)
+
+    def end(self) -> None:
+        """Take the moving line away."""
+        if self._moving:
+            print("\r\033[K", end="", flush=True)
 
 
 if __name__ == "__main__":
