@@ -15,7 +15,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import metrics
-from errors import DeliveryError
+from errors import DeliveryError, MissingResourceError
 from messages import AggregateRows, Alert, Late, Output, Reject
 from sinks.base import PartState
 from sinks.batched import VERSION, ledger_of
@@ -93,8 +93,8 @@ class FilePart:
             if length < self._position:
                 os.close(self._descriptor)
                 msg = f"{path} has {length} bytes, its snapshot says {self._position}"
-                raise DeliveryError(
-                    msg, hint="somebody cut it: start afresh with a new recovery directory"
+                raise MissingResourceError(
+                    msg, hint="put it back, or start afresh with a new recovery directory"
                 )
             os.ftruncate(self._descriptor, self._position)
             os.lseek(self._descriptor, self._position, os.SEEK_SET)

@@ -10,7 +10,8 @@ letters like any other sink's items (`failures.py`); notices never raise.
 
 Ledger, in phases of incidents: `incidents.raised = incidents.written + incidents.already_there +
 incidents.dead_lettered`, and of those with a notice `incidents.notifications = published + digest +
-suppressed + pending`. Digests have an account of their own, `incidents.digests`.
+suppressed + pending + dead-lettered` (with its row). Digests have an account of their own,
+`incidents.digests`.
 """
 
 from __future__ import annotations
@@ -40,6 +41,7 @@ class IncidentsOptions:
 
     Attributes:
         topic_arn: The SNS topic of notices.
+        domain: Whose pending notices are swept up, where several share a table.
         table: The DynamoDB table.
         pending_index: Its sparse index on `notified`.
         key_templates: For each rule, the partition key with `{field}` places; rules without one
@@ -55,6 +57,7 @@ class IncidentsOptions:
     """
 
     topic_arn: str
+    domain: str
     table: str = "ddb-ecommerce-tab-1"
     pending_index: str = "pending-notifications"
     key_templates: Mapping[str, str] = field(default_factory=dict)
@@ -111,7 +114,9 @@ class IncidentsSink:
         notifier = Notifier(
             sns=self._sns,
             table=table,
-            options=NoticeOptions(options.topic_arn, options.notify_seconds, options.sweep_seconds),
+            options=NoticeOptions(
+                options.topic_arn, options.domain, options.notify_seconds, options.sweep_seconds
+            ),
             owns=lambda key: self._part_of_row(key) == part,
             due={((pk, sk), account): n for pk, sk, account, n in (state or {}).get("due", [])},
             clock=self._clock,
@@ -258,7 +263,9 @@ class IncidentsPart:
 
     def _refuse(self, entry: Entry[Row], failure: Failure) -> None:
         row = entry.body
-        if isinstance(row.item, Digest):
-            self._tally.add("digests", 1)
-            self._tally.add("digests.dead_lettered", 1)
+        # No row, no outbox: the notice goes where the row goes, and the account says so.
+        account = "digests" if isinstance(row.item, Digest) else "notifications"
+        if isinstance(row.item, Digest) or row.item.notice != "none":
+            self._tally.add(account, 1)
+            self._tally.add(f"{account}.dead_lettered", 1)
         self._desk.take(row.item.domain, failure, row.line, f"table {self._options.table}")

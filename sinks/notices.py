@@ -52,11 +52,13 @@ class NoticeOptions:
 
     Attributes:
         topic_arn: The SNS topic.
+        domain: Whose notices go there; a table may hold those of others.
         notify_seconds: How long a notice is tried before it is left to the sweeper.
         sweep_seconds: How often pending notices are tried again.
     """
 
     topic_arn: str
+    domain: str
     notify_seconds: float = 2.0
     sweep_seconds: float = 30.0
 
@@ -97,6 +99,7 @@ class Notifier:
         self._published: Counter[str] = Counter()
         self._fresh: deque[tuple[float, RowKey]] = deque()
         self._busy = False
+        self._ailing = False
         self._swept: deque[RowKey] = deque()
         self._sweep_at = time.monotonic()
         self._sent_phase: dict[RowKey, str] = {}
@@ -115,10 +118,13 @@ class Notifier:
             self._changed.notify_all()
 
     def settle(self) -> None:
-        """Return once no fresh notice is left, each published or left pending; never raises."""
+        """Return once no fresh notice is left, or they can't be published now; never raises."""
         deadline = time.monotonic() + self._options.notify_seconds
         with self._changed:
-            while (self._fresh or self._busy) and (left := deadline - time.monotonic()) > 0:
+            while (self._fresh or self._busy) and not self._ailing:
+                left = deadline - time.monotonic()
+                if left <= 0:
+                    return
                 self._changed.wait(left)
 
     def account(self) -> tuple[dict[tuple[RowKey, str], int], Ledger]:
@@ -143,8 +149,9 @@ class Notifier:
                     self._busy = False
                     self._changed.notify_all()
             elif self._swept:
-                if not self._try(self._swept.popleft()):
-                    # The topic doesn't answer: the rest would fare no better.
+                self._try(self._swept.popleft())
+                if self._ailing:
+                    # The rest would fare no better.
                     self._swept.clear()
             elif time.monotonic() >= self._sweep_at:
                 self._sweep_at = time.monotonic() + self._options.sweep_seconds
@@ -183,7 +190,7 @@ class Notifier:
         """Publish what lies on a row; False when it has to be tried again."""
         try:
             row = self._table.read(key) or {}
-            if "notified" in row:
+            if "notified" in row and row["domain"]["S"] == self._options.domain:
                 phase = row["notice_phase"]["S"]
                 if self._sent_phase.get(key) != phase:
                     self._sns.publish(
@@ -192,28 +199,33 @@ class Notifier:
                         Message=row["notice_body"]["S"],
                     )
                     self._sent_phase[key] = phase
-                self._settle(key, row["domain"]["S"])
+                self._settle(key)
                 self._table.clear(key, phase, iso(self._clock()))
             else:
-                self._settle(key, row.get("domain", {}).get("S", ""))
+                self._settle(key)
             self._sent_phase.pop(key, None)
         except Exception as error:
             self._failed("publishing a notice", error)
             return False
+        self._ailing = False
         return True
 
-    def _settle(self, key: RowKey, domain: str) -> None:
+    def _settle(self, key: RowKey) -> None:
         """Count the notices of a row as published."""
         with self._changed:
             for account in ("notifications", "digests"):
                 count = self._due.pop((key, account), 0)
                 if count:
                     self._published[account] += count
-                    metrics.notifications.labels(domain, "published").inc(count)
+                    metrics.notifications.labels(self._options.domain, "published").inc(count)
 
     def _failed(self, doing: str, error: Exception) -> None:
         """Log a failure, at most every ten seconds; what failed stays pending."""
         failure = classify(error)
+        with self._changed:
+            # What is refused is this notice's own trouble; all else is everybody's.
+            self._ailing = failure is not None and failure.kind != "rejected"
+            self._changed.notify_all()
         now = time.monotonic()
         if failure is not None and now - self._warned_at < _WARN_EVERY_SECONDS:
             return
