@@ -9,8 +9,9 @@ because Bytewax sends items between processes with pickle.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import overload
 
 import numpy as np
 import numpy.typing as npt
@@ -23,13 +24,56 @@ Scalar = int | float | str
 # ---- from sources -----------------------------------------------------------------------------
 
 
+class Lines(Sequence[bytes]):
+    """Payloads that stand in one buffer, a line each, cut out when asked for.
+
+    Args:
+        buffer: Whole lines, without the last one's end.
+    """
+
+    __slots__ = ("_ends", "buffer")
+
+    def __init__(self, buffer: bytes) -> None:
+        self.buffer = buffer
+        self._ends = np.flatnonzero(np.frombuffer(buffer, np.uint8) == ord("\n"))
+
+    def __len__(self) -> int:
+        return len(self._ends) + 1
+
+    def __iter__(self) -> Iterator[bytes]:
+        return iter(self.buffer.split(b"\n"))
+
+    @overload
+    def __getitem__(self, index: int) -> bytes: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[bytes]: ...
+    def __getitem__(self, index: int | slice) -> bytes | list[bytes]:
+        if isinstance(index, slice):
+            return list(self)[index]
+        if index not in range(-len(self), len(self)):
+            msg = f"there is no line {index}"
+            raise IndexError(msg)
+        index %= len(self)
+        begin = int(self._ends[index - 1]) + 1 if index else 0
+        end = int(self._ends[index]) if index < len(self._ends) else len(self.buffer)
+        return self.buffer[begin:end]
+
+    def runs(self, lines: int) -> Iterator[tuple[int, bytes]]:
+        """Yield runs of so many lines (the last may be shorter): how many, and their buffer."""
+        begin = 0
+        for end in self._ends[lines - 1 :: lines].tolist():
+            yield lines, self.buffer[begin:end]
+            begin = end + 1
+        yield len(self) % lines or lines, self.buffer[begin:]
+
+
 @dataclass(frozen=True, slots=True)
 class Block:
     """Records of one shard, in sequence order.
 
     Attributes:
         shard: The shard they came from (for a file: its path).
-        payloads: One `bytes` a record, KPL aggregates already taken apart.
+        payloads: One `bytes` a record, KPL aggregates already taken apart; `Lines` of a file.
         sequence_numbers: As many; a decimal string, with `.n` for the n-th user record of a KPL
             aggregate. Files number their lines from 1 and pass a `range`.
         arrival_us: int64, as many; when each record reached the stream. None where the source

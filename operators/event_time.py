@@ -24,6 +24,7 @@ _CLOCK = (slice(11, 13), slice(14, 16), slice(17, 19))
 _SEPARATORS = {4: b"-", 7: b"-", 10: b"T ", 13: b":", 16: b":"}
 _SECONDS_LENGTH = 19  # of 2026-01-02T03:04:05
 _SUFFIXES = (b"", b"Z", b" UTC")
+_DIGITS = [place for place in range(_SECONDS_LENGTH) if place not in _SEPARATORS]
 _US_PER_SECOND = 1_000_000
 
 
@@ -42,20 +43,18 @@ def parse_times(texts: Sequence[str]) -> tuple[Int64s, npt.NDArray[np.bool_]]:
     valid = np.zeros(size, bool)
     if size == 0:
         return times, valid
-    joined = "".join(texts).encode("ascii", "replace")  # one byte a character
-    characters = np.frombuffer(joined, np.uint8)
+    characters = np.frombuffer("".join(texts).encode("ascii", "replace"), np.uint8)
     lengths = np.fromiter(map(len, texts), np.int64, size)
-    ends = np.cumsum(lengths)
-    for length in np.unique(lengths).tolist():
-        rows = np.flatnonzero(lengths == length)
-        if length < _SECONDS_LENGTH:
-            continue
-        if len(rows) == size:
-            table = characters.reshape(size, length).T
-        else:
-            starts = (ends - lengths)[rows]
-            table = characters[starts + np.arange(length)[:, None]]
-        times[rows], valid[rows] = _parse_table(np.ascontiguousarray(table))
+    if (lengths == lengths[0]).all():
+        if lengths[0] >= _SECONDS_LENGTH:
+            times, valid = _parse_table(characters.reshape(size, -1).T.copy())
+    else:
+        starts = np.cumsum(lengths) - lengths
+        for length in np.unique(lengths).tolist():
+            if length >= _SECONDS_LENGTH:
+                rows = np.flatnonzero(lengths == length)
+                table = characters[starts[rows] + np.arange(length)[:, None]]
+                times[rows], valid[rows] = _parse_table(table)
     for row in np.flatnonzero(~valid).tolist():
         one = _parse_one(texts[row])
         if one is not None:
@@ -65,30 +64,42 @@ def parse_times(texts: Sequence[str]) -> tuple[Int64s, npt.NDArray[np.bool_]]:
 
 def _parse_table(table: npt.NDArray[np.uint8]) -> tuple[Int64s, npt.NDArray[np.bool_]]:
     """Parse texts of one length, given as characters[length, n]; odd layouts are not valid."""
-    length, size = table.shape
-    valid = np.ones(size, bool)
+    valid = np.ones(table.shape[1], bool)
     for place, allowed in _SEPARATORS.items():
         is_allowed = table[place] == allowed[0]
         for other in allowed[1:]:
             is_allowed |= table[place] == other
         valid &= is_allowed
     digits = table - np.uint8(ord("0"))  # wraps round below "0", so > 9 means not a digit
-    places = [place for place in range(_SECONDS_LENGTH) if place not in _SEPARATORS]
-    valid &= (digits[places] <= 9).all(axis=0)
-
+    valid &= digits[_DIGITS].max(axis=0) <= 9
+    fraction_us, is_tail = _parse_tail(table, digits)
+    valid &= is_tail
     year, month, day = (_number(digits[place]) for place in _DATE)
     hour, minute, second = (_number(digits[place]) for place in _CLOCK)
-    fraction_us, is_tail = _parse_tail(table, digits)
-    valid &= is_tail & (year >= 1) & (month >= 1) & (month <= 12) & (day >= 1)
+    valid &= (hour < 24) & (minute < 60) & (second < 60)
+    date = (year * 100 + month) * 100 + day
+    if valid.all() and (date == date[0]).all():  # most blocks: one day
+        days, is_date = _days(year[:1], month[:1], day[:1])
+    else:
+        days, is_date = _days(year, month, day)
+    valid &= is_date
+    seconds = days * np.int64(86_400) + ((hour * 60 + minute) * 60 + second)
+    return seconds * _US_PER_SECOND + fraction_us, valid
+
+
+_Int32s = npt.NDArray[np.int32]
+
+
+def _days(year: _Int32s, month: _Int32s, day: _Int32s) -> tuple[Int64s, npt.NDArray[np.bool_]]:
+    """Return the days since the epoch, and which of them are days of the calendar."""
+    valid = (year >= 1) & (month >= 1) & (month <= 12) & (day >= 1)
     month = np.where(valid, month, 1)
     leap = (year % 4 == 0) & ((year % 100 != 0) | (year % 400 == 0))
     valid &= day <= _DAYS_IN_MONTH[month] + (leap & (month == 2))
-    valid &= (hour < 24) & (minute < 60) & (second < 60)
     before = year - 1
     days = before * 365 + before // 4 - before // 100 + before // 400 - 719_162
     days += _DAYS_BEFORE_MONTH[month] + (leap & (month > 2)) + day - 1
-    seconds = days * np.int64(86_400) + ((hour * 60 + minute) * 60 + second)
-    return seconds * _US_PER_SECOND + fraction_us, valid
+    return days, valid
 
 
 def _number(digits: npt.NDArray[np.uint8]) -> npt.NDArray[np.int32]:
@@ -120,7 +131,7 @@ def _parse_tail(
         elif 1 <= fraction_digits <= 6:
             places = slice(_SECONDS_LENGTH + 1, fraction_end)
             matches = has_suffix & (table[_SECONDS_LENGTH] == ord("."))
-            matches &= (digits[places] <= 9).all(axis=0)
+            matches &= digits[places].max(axis=0) <= 9
             scaled = _number(digits[places]) * 10 ** (6 - fraction_digits)
             fraction_us = np.where(matches, scaled, fraction_us)
             valid |= matches

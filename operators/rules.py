@@ -62,6 +62,8 @@ class Rule:
         """Yield an alert for each key that crossed a limit, naming the highest one it crossed."""
         before = change.before[self._array]
         after = change.window.arrays[self._array][change.rows]
+        if after.max() <= self._limits[0]:
+            return
         crossed = np.zeros(len(after), np.int64)  # 0, or 1 + the index of the level
         for index, limit in enumerate(self._limits):
             crossed[(before <= limit) & (after > limit)] = index + 1

@@ -7,9 +7,11 @@ in k keys where n are held costs a binary search of k in n and one copy of the n
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import compress
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from messages import Int64s, Partial, Scalar, UInt64s
 from operators.accumulators import accumulators_of
@@ -86,18 +88,17 @@ class OpenWindows:
                 pairs=[np.empty(0, np.uint64) for _ in self._distinct_rows],
             )
         at = np.searchsorted(window.codes, partial.codes)
-        known = np.zeros(len(at), bool)
+        is_new = np.ones(len(at), bool)
         inside = at < len(window.codes)
-        known[inside] = window.codes[at[inside]] == partial.codes[inside]
-        new = np.flatnonzero(~known)
-        if len(new):
-            self._insert(window, partial, at[new], new)
-            at = np.searchsorted(window.codes, partial.codes)
+        is_new[inside] = window.codes[at[inside]] != partial.codes[inside]
+        if is_new.any():
+            at = at + np.cumsum(is_new) - is_new  # where each key is after the new ones went in
+            self._insert(window, partial, at[is_new], is_new)
         before = [array[at] for array in window.arrays]
-        for index, (accumulator, array) in enumerate(
-            zip(self._accumulators, window.arrays, strict=True)
+        for array, was, added, accumulator in zip(
+            window.arrays, before, partial.values, self._accumulators, strict=True
         ):
-            array[at] = accumulator.merge(before[index], partial.values[index])
+            array[at] = accumulator.merge(was, added)
         for which, index in enumerate(self._distinct_rows):
             window.pairs[which], new_pairs = _add_pairs(window.pairs[which], partial, which)
             window.arrays[index][at] += new_pairs
@@ -108,15 +109,24 @@ class OpenWindows:
         ripe = sorted(start for start in self._open if start + self.length_us <= watermark_us)
         return [(start, self._open.pop(start)) for start in ripe]
 
-    def _insert(self, window: OpenWindow, partial: Partial, at: Int64s, new: Int64s) -> None:
-        window.codes = np.insert(window.codes, at, partial.codes[new])
-        window.arrays = [
-            np.insert(array, at, accumulator.identity)
-            for array, accumulator in zip(window.arrays, self._accumulators, strict=True)
-        ]
+    def _insert(
+        self, window: OpenWindow, partial: Partial, at: Int64s, is_new: npt.NDArray[np.bool_]
+    ) -> None:
+        """Make room for new keys; their accumulators begin at the identity."""
+        codes = partial.codes[is_new]
+        was_there = np.ones(len(window.codes) + len(codes), bool)
+        was_there[at] = False
+        grown = np.empty(len(was_there), np.uint64)
+        grown[was_there] = window.codes
+        grown[at] = codes
+        window.codes = grown
+        for index, accumulator in enumerate(self._accumulators):
+            entries = np.full(len(was_there), accumulator.identity, np.int64)
+            entries[was_there] = window.arrays[index]
+            window.arrays[index] = entries
         if partial.keys is not None:
-            codes = partial.codes[new].tolist()
-            window.keys.update((code, partial.keys[row]) for code, row in zip(codes, new.tolist(), strict=True))
+            keys = compress(partial.keys, is_new.tolist())
+            window.keys.update(zip(codes.tolist(), keys, strict=True))
 
 
 def _add_pairs(pairs: UInt64s, partial: Partial, which: int) -> tuple[UInt64s, Int64s]:

@@ -16,7 +16,7 @@ import io
 import itertools
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import IO
@@ -25,7 +25,7 @@ import orjson
 
 import metrics
 from errors import MissingResourceError, SettingsError
-from messages import Adopted, Block, Ended, EndOfInput, Hello, Mark
+from messages import Adopted, Block, Ended, EndOfInput, Hello, Lines, Mark
 from sources.base import SlotState
 
 _READ_BYTES = 1024 * 1024  # so that a block's lines stay in the processor's cache
@@ -78,7 +78,7 @@ class FileSlot:
         self._ledger: Counter[str] = Counter(state["ledger"] if state else {})
         self.finished = False
         self._stream = _open(path)
-        self._blocks: Iterator[list[bytes]]
+        self._blocks: Iterator[Sequence[bytes]]
         if _is_csv(path):
             self._blocks = _csv_blocks(self._stream, skip=self._lines)
         else:
@@ -96,16 +96,14 @@ class FileSlot:
         if lines is None:
             self._ended = self.finished = True
             return [*items, EndOfInput(self._slot), Ended(self._path)]
-        first = self._lines + 1
-        self._lines += len(lines)
-        read_bytes = sum(map(len, lines)) + len(lines)
+        first, size, read_bytes = self._lines + 1, len(lines), _size_bytes(lines)
+        self._lines += size
         self._bytes += read_bytes
-        self._ledger["records"] += len(lines)
-        self._ledger["plain"] += len(lines)
-        self._ledger["user_records"] += len(lines)
-        metrics.source_records.labels(self._path, self._path).inc(len(lines))
+        for count in ("records", "plain", "user_records"):
+            self._ledger[count] += size
+        metrics.source_records.labels(self._path, self._path).inc(size)
         metrics.source_bytes.labels(self._path, self._path).inc(read_bytes)
-        return [*items, Block(self._path, lines, range(first, first + len(lines)))]
+        return [*items, Block(self._path, lines, range(first, first + size))]
 
     def next_awake(self) -> datetime | None:
         """Poll at once: a file always has more, or ends."""
@@ -124,6 +122,12 @@ class FileSlot:
     def close(self) -> None:
         """Close the file."""
         self._stream.close()
+
+
+def _size_bytes(lines: Sequence[bytes]) -> int:
+    """Return how many bytes of the file these lines take, with their ends."""
+    whole = len(lines.buffer) if isinstance(lines, Lines) else sum(map(len, lines)) + len(lines) - 1
+    return whole + 1
 
 
 def _is_csv(path: str) -> bool:
@@ -149,20 +153,22 @@ def _skip(stream: IO[bytes], size: int) -> None:
         size -= skipped
 
 
-def _line_blocks(stream: IO[bytes]) -> Iterator[list[bytes]]:
+def _line_blocks(stream: IO[bytes]) -> Iterator[Lines]:
     """Yield whole lines, without their ends; a line that is too long is cut and so rejected."""
     read = stream.read1 if stream is sys.stdin.buffer else stream.read
     rest = b""
     while chunk := read(_READ_BYTES):
-        lines = (rest + chunk).split(b"\n")
-        rest = lines.pop()
+        end = chunk.rfind(b"\n")
+        if end >= 0:
+            yield Lines(b"".join((rest, memoryview(chunk)[:end])))
+            rest = chunk[end + 1 :]
+        else:
+            rest += chunk
         if len(rest) > MAXIMUM_LINE_BYTES:
-            lines.append(rest)
+            yield Lines(rest)
             rest = b""
-        if lines:
-            yield lines
     if rest:
-        yield [rest]
+        yield Lines(rest)
 
 
 def _csv_blocks(stream: IO[bytes], skip: int) -> Iterator[list[bytes]]:
