@@ -24,14 +24,15 @@ class SinkStep(FixedPartitionedSink[Output, PartState]):
     def __init__(self, sink: Sink, vitals: Vitals) -> None:
         self._sink = sink
         self._vitals = vitals
+        self._order = {part: index for index, part in enumerate(sorted(sink.parts))}
 
     def list_parts(self) -> list[str]:
         """Return the parts: constant, as the engine asks only once."""
         return list(self._sink.parts)
 
     def part_fn(self, item_key: str) -> int:
-        """Return the index of the part of this name."""
-        return self._sink.parts.index(item_key)
+        """Return the index of the part of this name, in the engine's order: it sorts them."""
+        return self._order[item_key]
 
     def build_part(
         self, step_id: str, for_part: str, resume_state: PartState | None

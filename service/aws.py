@@ -1,0 +1,127 @@
+"""The only file that imports boto3: a cache of clients made with our timeouts.
+
+Credentials come from the default chain only (environment, profile, container or instance role).
+Retries are off in botocore, since sources and sinks do their own: they alone know which entries
+failed, and by when a write must have succeeded. Clients are thread-safe; making one isn't, so it
+happens under a lock.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    NoCredentialsError,
+    NoRegionError,
+    PartialCredentialsError,
+    ProfileNotFound,
+)
+
+from errors import KinewaxError, MissingResourceError, SettingsError
+from service import settings as declared
+
+_MISSING = frozenset(
+    {
+        "ResourceNotFoundException",
+        "ResourceNotFound",
+        "NotFound",
+        "NotFoundException",
+        "NoSuchBucket",
+        "AWS.SimpleQueueService.NonExistentQueue",
+    }
+)
+
+
+class Aws:
+    """Makes clients by service name; an instance is the `Callable[[str], Client]` others take."""
+
+    def __init__(self, settings: declared.Aws) -> None:
+        self._settings = settings
+        self._lock = threading.Lock()
+        self._session: boto3.Session | None = None
+        # `Any`: boto3 makes its client classes at run time.
+        self._clients: dict[str, Any] = {}
+
+    def __call__(self, service: str) -> Any:
+        """Return the client of a service, the same each time.
+
+        Raises:
+            SettingsError: No region, or no such profile.
+        """
+        with self._lock:
+            if service not in self._clients:
+                self._clients[service] = self._make(service)
+            return self._clients[service]
+
+    def fresh(self, service: str) -> Any:
+        """Return a client of one's own, to be closed by who asked for it.
+
+        Raises:
+            SettingsError: No region, or no such profile.
+        """
+        with self._lock:
+            return self._make(service)
+
+    def _make(self, service: str) -> Any:
+        settings = self._settings
+        try:
+            self._session = self._session or boto3.Session(region_name=settings.region)
+            return self._session.client(
+                service,
+                endpoint_url=settings.endpoint_url,
+                config=Config(
+                    connect_timeout=settings.connect_timeout.total_seconds(),
+                    read_timeout=settings.read_timeout.total_seconds(),
+                    max_pool_connections=settings.max_connections,
+                    retries={"total_max_attempts": 1, "mode": "standard"},
+                    user_agent_extra="kinewax",
+                ),
+            )
+        except (NoRegionError, ProfileNotFound, ValueError) as error:
+            raise explain(error, f"{service} client") from error
+
+
+def error_code(error: ClientError) -> str:
+    """Return the service's own name for what went wrong, as `ResourceNotFoundException`."""
+    return str(error.response.get("Error", {}).get("Code", ""))
+
+
+def is_missing(error: ClientError) -> bool:
+    """Tell whether the thing asked for doesn't exist."""
+    return error_code(error) in _MISSING
+
+
+def explain(error: Exception, what: str) -> KinewaxError:
+    """Turn an error of boto3 into one line that says what to do.
+
+    Args:
+        error: What botocore raised.
+        what: What was asked for, as `stream ecommerce-1`.
+    """
+    if isinstance(error, NoRegionError):
+        return SettingsError("no AWS region is set", hint="set AWS_REGION, or aws.region")
+    if isinstance(error, NoCredentialsError | PartialCredentialsError):
+        hint = "set AWS_PROFILE, or run with a role; a local server takes any key pair"
+        return SettingsError("no AWS credentials are found", hint=hint)
+    if isinstance(error, ProfileNotFound):
+        return SettingsError(str(error), hint="name a profile of ~/.aws/config in AWS_PROFILE")
+    if isinstance(error, ClientError):
+        code = error_code(error)
+        if is_missing(error):
+            return MissingResourceError(
+                f"{what} does not exist", hint="create it, or mend its name; `kinewax check` helps"
+            )
+        if "AccessDenied" in code or code in ("UnauthorizedOperation", "AuthorizationError"):
+            return KinewaxError(
+                f"{what}: access denied ({error.operation_name})",
+                hint="`kinewax check` lists each permission that is missing",
+            )
+        return KinewaxError(f"{what}: {code}: {error.response['Error'].get('Message', '')}")
+    if isinstance(error, BotoCoreError):
+        return KinewaxError(f"{what}: {error}", hint="check the network and aws.endpoint_url")
+    return SettingsError(f"{what}: {error}")

@@ -1,0 +1,71 @@
+"""`kinewax check`: settings, resources and permissions, before anything runs."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import orjson
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from service.aws import Aws
+from service.check import Finding, probes_of, run_probe
+from service.commands.run import load
+from service.job import Job
+
+_COLOURS = {"ok": "green", "missing": "red", "denied": "red", "failed": "red"}
+_MISSING_EXIT = 3
+
+
+def check(
+    domain: Annotated[str, typer.Argument(help="What the events are: ecommerce.")],
+    source: Annotated[str, typer.Option(help="kinesis://STREAM, file:///PATH, or -.")],
+    sinks: Annotated[list[str] | None, typer.Option(help="aws, stdout, file:///DIR. [aws]")] = None,
+    config: Annotated[Path | None, typer.Option(help="A TOML file with settings.")] = None,
+    endpoint_url: Annotated[str | None, typer.Option(help="Address of a local AWS server.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON.")] = False,
+) -> None:
+    """Try each call that a run needs, in its least harmful form, and say what is missing.
+
+    Example: kinewax check ecommerce --source kinesis://ecommerce-raw-user-activity-stream-1
+    """
+    given = {
+        "sinks.to": ("--sinks", ",".join(sinks) if sinks else "aws"),
+        "aws.endpoint_url": ("--endpoint-url", endpoint_url),
+    }
+    loaded = load(domain, config, given)
+    job = Job(domain, source, loaded.settings)
+    job.options()
+    findings = [run_probe(probe) for probe in probes_of(job, Aws(loaded.settings.aws))]
+    if as_json:
+        content = {
+            "settings": loaded.effective(),
+            "findings": [asdict(finding) for finding in findings],
+        }
+        sys.stdout.buffer.write(orjson.dumps(content, option=orjson.OPT_APPEND_NEWLINE))
+    else:
+        _show(findings)
+    outcomes = {finding.outcome for finding in findings}
+    if "missing" in outcomes:
+        raise typer.Exit(_MISSING_EXIT)
+    if outcomes - {"ok"}:
+        raise typer.Exit(1)
+
+
+def _show(findings: list[Finding]) -> None:
+    console = Console()
+    table = Table(box=None, pad_edge=False)
+    for heading in ("", "action", "on", ""):
+        table.add_column(heading, overflow="fold")
+    for finding in findings:
+        colour = _COLOURS[finding.outcome]
+        table.add_row(
+            f"[{colour}]{finding.outcome}[/]", finding.action, finding.resource, finding.detail
+        )
+    console.print(table)
+    bad = sum(finding.outcome != "ok" for finding in findings)
+    console.print(f"{len(findings)} calls tried, {bad} to mend" if bad else "all is there")

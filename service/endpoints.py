@@ -1,0 +1,300 @@
+"""Which URL means which source or sink: decided here and nowhere else.
+
+Sources are `kinesis://STREAM` (a name or an ARN), `file:///path` and `-` for standard input; sinks
+are `aws` (all that the settings name), `stdout` and `file:///directory`.
+"""
+
+from __future__ import annotations
+
+import random
+import sys
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+from urllib.parse import unquote
+
+from dataflows.domain import Domain
+from errors import SettingsError
+from messages import AggregateRows, Late, Reject
+from operators.spec import Window
+from service.aws import Aws, explain
+from service.settings import Settings
+from service.settings import Sinks as SinkSettings
+from sinks import files
+from sinks.base import Part, Sink
+from sinks.cloudwatch import CloudWatchOptions, CloudWatchSink
+from sinks.delivery import DeliveryOptions
+from sinks.firehose import FirehoseOptions, FirehoseSink
+from sinks.incidents import IncidentsOptions, IncidentsSink
+from sinks.kinesis import KinesisOptions, KinesisSink
+from sinks.stdout import StdoutSink
+from sources.base import Source
+from sources.files import STANDARD_INPUT, FileSource
+from sources.kinesis.client import resolve_stream
+from sources.kinesis.pacing import Pacing
+from sources.kinesis.source import KinesisSource, StartPosition
+
+KINESIS = "kinesis://"
+FILE = "file://"
+_SOURCES = "a source is kinesis://STREAM, file:///path/to/file, or - for standard input"
+_SINKS = "a sink is aws, stdout, or file:///path/to/directory"
+
+
+# ---- sources ----------------------------------------------------------------------------------
+
+
+def open_source(url: str, settings: Settings, aws: Aws, *, started_at_us: int) -> Source:
+    """Make the source of a URL; nothing is read or asked for yet.
+
+    Args:
+        url: As given to `--source`.
+        settings: All settings.
+        aws: Makes clients.
+        started_at_us: The moment that LATEST means.
+
+    Raises:
+        SettingsError: The URL means nothing.
+        MissingResourceError: There is no such file.
+    """
+    if url.startswith(KINESIS):
+        source = settings.source
+        return KinesisSource(
+            stream_of(url),
+            lambda: aws.fresh("kinesis"),
+            start=start_position(source.start, started_at_us),
+            slots=source.slots,
+            on_data_loss=source.on_data_loss,
+            pacing=Pacing(
+                poll_interval_seconds=source.poll_interval.total_seconds(),
+                max_calls_per_second=source.max_calls_per_second,
+            ),
+            seed=random.SystemRandom().getrandbits(32),
+        )
+    return FileSource(path_of(url))
+
+
+def is_standard_input(url: str) -> bool:
+    """Tell whether a source can be read only once."""
+    return url == STANDARD_INPUT
+
+
+def stream_of(url: str) -> str:
+    """Return the stream's name or ARN."""
+    name = url.removeprefix(KINESIS).rstrip("/")
+    if not name:
+        msg = f"{url} names no stream"
+        raise SettingsError(msg, hint=_SOURCES)
+    return name
+
+
+def path_of(url: str) -> str:
+    """Return the path behind `file://`, or `-`."""
+    if is_standard_input(url):
+        return url
+    if not url.startswith(FILE):
+        msg = f"{url!r} is no source"
+        raise SettingsError(msg, hint=_SOURCES)
+    return _absolute(url)
+
+
+def start_position(start: str, started_at_us: int) -> StartPosition:
+    """Turn the setting into a position; LATEST becomes the moment of the first start."""
+    if start == "TRIM_HORIZON":
+        return StartPosition("TRIM_HORIZON")
+    if start == "LATEST":
+        return StartPosition("LATEST", started_at_us)
+    return StartPosition("AT_TIMESTAMP", round(datetime.fromisoformat(start).timestamp() * 1e6))
+
+
+def source_layout(url: str, source: Source, aws: Aws) -> dict[str, str | int]:
+    """Return what ties a recovery store to its source, asking AWS who the stream is.
+
+    A stream that was deleted and made again under its name is another one: its positions differ.
+
+    Raises:
+        MissingResourceError: There is no such stream.
+        KinewaxError: AWS can't be asked.
+    """
+    layout: dict[str, str | int] = {"slots": len(source.slots)}
+    if not url.startswith(KINESIS):
+        return layout | {"source": path_of(url)}
+    stream = stream_of(url)
+    try:
+        identity = resolve_stream(aws("kinesis"), stream)
+    except Exception as error:
+        raise explain(error, f"stream {stream}") from error
+    return layout | {"source": identity.arn, "source created at": identity.created_us}
+
+
+# ---- sinks ------------------------------------------------------------------------------------
+
+
+def open_sinks(
+    domain: Domain,
+    windows: tuple[Window, ...],
+    settings: SinkSettings,
+    aws: Aws,
+    clock: Callable[[], int],
+) -> list[Sink]:
+    """Make the sinks that `sinks.to` names.
+
+    Raises:
+        SettingsError: A name means nothing, or comes twice.
+    """
+    sinks: list[Sink] = []
+    for target in settings.to:
+        if target == "aws":
+            sinks += _aws_sinks(domain, settings, aws, clock)
+        elif target == "stdout":
+            sinks.append(StdoutSink(sys.stdout.buffer))
+        else:
+            sinks.append(files.FilesSink(directory_of(target), _emitted(windows)))
+    names = [sink.name for sink in sinks]
+    if len(set(names)) < len(names):
+        msg = f"sinks.to names a sink twice: {', '.join(settings.to)}"
+        raise SettingsError(msg, hint="name each of aws, stdout and one directory once")
+    return sinks
+
+
+def directory_of(target: str) -> Path:
+    """Return the directory behind `file://`."""
+    if not target.startswith(FILE):
+        msg = f"{target!r} is no sink"
+        raise SettingsError(msg, hint=_SINKS)
+    return Path(_absolute(target))
+
+
+def file_directory(settings: SinkSettings) -> Path | None:
+    """Return the directory of the file sink, if there is one."""
+    return next((directory_of(to) for to in settings.to if to.startswith(FILE)), None)
+
+
+def sink_layout(settings: SinkSettings) -> dict[str, str | int]:
+    """Return what ties a recovery store to its sinks: positions in files, nothing else."""
+    directory = file_directory(settings)
+    return {} if directory is None else {"files": str(directory)}
+
+
+def prepare_files(settings: SinkSettings, windows: tuple[Window, ...]) -> None:
+    """Empty the file sink's files: before the first start on a store."""
+    directory = file_directory(settings)
+    if directory is not None:
+        files.prepare(directory, _emitted(windows))
+
+
+def _emitted(windows: tuple[Window, ...]) -> list[str]:
+    return [window.name for window in windows if window.emit]
+
+
+def _absolute(url: str) -> str:
+    path = unquote(url.removeprefix(FILE))
+    if not path.startswith("/"):
+        msg = f"{url} names no absolute path"
+        raise SettingsError(msg, hint=f"write file://{Path.cwd() / path}")
+    return path
+
+
+def _aws_sinks(
+    domain: Domain,
+    settings: SinkSettings,
+    aws: Aws,
+    clock: Callable[[], int],
+) -> list[Sink]:
+    rng = random.Random()
+    delivery = DeliveryOptions(
+        deadline_seconds=settings.deadline.total_seconds(), max_pending_bytes=settings.max_pending
+    )
+    sinks: list[Sink] = []
+    dead_letters: Callable[[], Part] | None = None
+    if settings.dead_letters:
+        letters = FirehoseSink(
+            aws("firehose"),
+            FirehoseOptions(
+                settings.dead_letters,
+                name="dead_letters",
+                accepts=(Late, Reject),
+                domain=domain.name,
+            ),
+            rng=rng,
+        )
+        sinks.append(letters)
+
+        def open_letters() -> Part:
+            return letters.open(letters.parts[0], None)
+
+        dead_letters = open_letters
+    if settings.table:
+        rules = domain.rules
+        sinks.append(
+            IncidentsSink(
+                aws("dynamodb"),
+                aws("sns"),
+                IncidentsOptions(
+                    topic_arn=topic_arn(settings.topic, aws),
+                    domain=domain.name,
+                    table=settings.table,
+                    key_templates={r.name: r.key_template for r in rules if r.key_template},
+                    subject_templates={
+                        r.name: r.subject_template for r in rules if r.subject_template
+                    },
+                    delivery=delivery,
+                ),
+                clock=clock,
+                rng=rng,
+                dead_letters=dead_letters,
+            )
+        )
+    if settings.stream:
+        sinks.append(
+            KinesisSink(
+                aws("kinesis"),
+                KinesisOptions(settings.stream, delivery=delivery),
+                rng=rng,
+                dead_letters=dead_letters,
+            )
+        )
+    if settings.metric:
+        sinks.append(
+            CloudWatchSink(
+                aws("cloudwatch"), CloudWatchOptions(settings.namespace, settings.metric), rng=rng
+            )
+        )
+    if settings.aggregates:
+        sinks.append(
+            FirehoseSink(
+                aws("firehose"),
+                FirehoseOptions(
+                    settings.aggregates,
+                    accepts=(AggregateRows,),
+                    domain=domain.name,
+                ),
+                rng=rng,
+                dead_letters=dead_letters,
+            )
+        )
+    return sinks
+
+
+def topic_arn(topic: str, aws: Aws) -> str:
+    """Return a topic's ARN; a bare name is looked up in this account and region.
+
+    Raises:
+        SettingsError: No topic is named.
+        KinewaxError: The account can't be asked.
+    """
+    if not topic:
+        msg = "sinks.topic is empty, but sinks.table is not"
+        raise SettingsError(msg, hint="name the topic that notices of incidents go to")
+    if topic.startswith("arn:"):
+        return topic
+    sts = aws("sts")
+    try:
+        partition, account = _caller(sts.get_caller_identity()["Arn"])
+    except Exception as error:
+        raise explain(error, f"the account of topic {topic}") from error
+    return f"arn:{partition}:sns:{sts.meta.region_name}:{account}:{topic}"
+
+
+def _caller(arn: str) -> tuple[str, str]:
+    parts = arn.split(":")
+    return parts[1], parts[4]

@@ -1,0 +1,109 @@
+"""What one run is made of, the same in the supervisor and in each worker.
+
+A `Job` is plain values: it travels to the workers as JSON, and each makes its own source, sinks and
+clients from it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from dataflows.domain import Domain
+from dataflows.pipeline import Options, layout_of
+from dataflows.registry import find_domain
+from errors import SettingsError
+from operators.spec import Window
+from service.settings import Settings, microseconds
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run.
+
+    Attributes:
+        domain_name: The domain's name.
+        source: The source's URL.
+        settings: All settings.
+        started_at_us: When the first start on this store began; 0 before it is known.
+    """
+
+    domain_name: str
+    source: str
+    settings: Settings
+    started_at_us: int = 0
+
+    def as_json(self) -> dict[str, Any]:
+        """Return it as plain values."""
+        return {
+            "domain": self.domain_name,
+            "source": self.source,
+            "settings": self.settings.model_dump(mode="json"),
+            "started_at_us": self.started_at_us,
+        }
+
+    @classmethod
+    def from_json(cls, content: dict[str, Any]) -> Job:
+        """Read what `as_json` returned."""
+        settings = Settings.model_validate(content["settings"])
+        return cls(content["domain"], content["source"], settings, content["started_at_us"])
+
+    def domain(self) -> Domain:
+        """Return the domain, with the limits and cooldown that the settings ask for.
+
+        Raises:
+            SettingsError: The domain or a limit doesn't exist.
+        """
+        rules = self.settings.rules
+        domain = find_domain(self.domain_name)
+        if rules.limits:
+            domain = domain.with_limits(dict(_limit(text) for text in rules.limits))
+        if rules.cooldown is not None:
+            seconds = rules.cooldown.total_seconds()
+            changed = (replace(rule, cooldown_seconds=seconds) for rule in domain.rules)
+            domain = replace(domain, rules=tuple(changed))
+        return domain
+
+    def windows(self) -> tuple[Window, ...]:
+        """Return the windows that run.
+
+        Raises:
+            SettingsError: One isn't declared.
+        """
+        return self.domain().windows_named(self.settings.windows.run)
+
+    def options(self) -> Options:
+        """Return the pipeline's options.
+
+        Raises:
+            SettingsError: The domain has no such time.
+        """
+        domain = self.domain()
+        event_time = self.settings.event_time
+        chosen = event_time.field or domain.time_choices[0]
+        if chosen not in domain.time_choices:
+            msg = f"domain {domain.name} has no time {chosen!r}"
+            raise SettingsError(msg, hint=f"its times: {', '.join(domain.time_choices)}")
+        historical = chosen in domain.times[1:]  # the first is stamped when the event is sent
+        latest = self.settings.source.start == "LATEST"
+        return Options(
+            time=chosen,
+            disorder_us=microseconds(event_time.disorder),
+            idle=event_time.idle or ("exclude" if historical else "wallclock"),
+            windows=self.settings.windows.run,
+            early=self.settings.windows.early,
+            started_at_us=self.started_at_us if latest else None,
+        )
+
+    def layout(self) -> dict[str, str]:
+        """Return what of the domain and options shapes state."""
+        return layout_of(self.domain(), self.options())
+
+
+def _limit(text: str) -> tuple[str, float]:
+    name, _, value = text.partition("=")
+    try:
+        return name.strip(), float(value)
+    except ValueError:
+        msg = f"rules.limits: {text!r} is no limit"
+        raise SettingsError(msg, hint="write rule.severity=number") from None

@@ -1,0 +1,169 @@
+"""A run, from settings to summary, with a supervisor in between.
+
+In order: names are checked, then what must exist at AWS, then the recovery store is opened and its
+layout compared; only then do processes start. When they have ended, the ledger is read from the
+store.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+from prometheus_client.multiprocess import mark_process_dead
+
+from dataflows.pipeline import now_us
+from errors import MissingResourceError, SettingsError
+from service import check, endpoints, ledger, recovery, snapshots
+from service.admin import Admin
+from service.aws import Aws
+from service.cluster import Member
+from service.job import Job
+from service.layout import Fields
+from service.ledger import Summary
+from service.progress import Progress
+from service.settings import Loaded, redact
+from service.supervisor import Facts, Plan, Supervisor, stopped_by_signals
+from service.worker import Spec
+
+logger = logging.getLogger("kinewax.service")
+
+
+def run(domain: str, source: str, loaded: Loaded, *, verbose: bool = False) -> Summary:
+    """Run a job until its input ends or it is told to stop.
+
+    Args:
+        domain: The domain's name.
+        source: The source's URL.
+        loaded: Valid settings and their origins.
+        verbose: Whether workers log tracebacks.
+
+    Raises:
+        KinewaxError: With the exit code that says why.
+    """
+    settings = loaded.settings
+    job = Job(domain, source, settings)
+    fields = _check_names(job)
+    began_us = now_us()
+    with (
+        recovery.open_store(settings.runtime.recovery) as store,
+        tempfile.TemporaryDirectory(prefix="kinewax-run-") as scratch,
+    ):
+        runtime = settings.runtime
+        layout = recovery.prepare(
+            store,
+            fields,
+            processes=runtime.processes,
+            files=runtime.recovery_files,
+            now_us=began_us,
+            first=lambda: endpoints.prepare_files(settings.sinks, job.windows()),
+        )
+        started = replace(job, started_at_us=layout.started_at_us)
+        supervisor = Supervisor(_plan(started, store, Path(scratch), verbose=verbose))
+        facts = _supervise(started, loaded, supervisor, store, Path(scratch))
+        ended_us = now_us()
+        summary = ledger.summarise(
+            domain,
+            snapshots.latest(store),
+            aggregates=[window.name for window in job.windows()],
+            run={
+                "source": source,
+                "started_at": _iso(began_us),
+                "ended_at": _iso(ended_us),
+                "seconds": round((ended_us - began_us) / 1e6, 3),
+                "processes": runtime.processes,
+                "restarts": facts.restarts,
+                "drained": facts.drained,
+                "usage": facts.usage,
+            },
+        )
+    directory = endpoints.file_directory(settings.sinks)
+    if directory is not None:
+        ledger.write(summary, directory)
+    return summary
+
+
+def _supervise(
+    job: Job, loaded: Loaded, supervisor: Supervisor, store: Path, scratch: Path
+) -> Facts:
+    settings = loaded.settings
+    admin = Admin(
+        settings.admin.host,
+        settings.admin.port,
+        health=supervisor.health,
+        config=loaded.effective(),
+        metrics_directory=scratch,
+        processes=settings.runtime.processes,
+        epoch_seconds=settings.runtime.epoch_interval.total_seconds(),
+    )
+    progress = Progress(scratch, store, settings.log.summary_interval.total_seconds())
+    with admin, progress, stopped_by_signals(supervisor.stop):
+        logger.info(
+            "%s from %s, processes: %d, admin port: %s",
+            job.domain_name,
+            redact(job.source),
+            settings.runtime.processes,
+            admin.url,
+            extra={"event": "started"},
+        )
+        return supervisor.run()
+
+
+def _plan(job: Job, store: Path, scratch: Path, *, verbose: bool) -> Plan:
+    runtime = job.settings.runtime
+
+    def command(member: Member) -> Sequence[str]:
+        path = scratch / f"worker-{member.process}.json"
+        Spec(job, member.process, member.addresses, member.channel, str(store), verbose).write(path)
+        return (sys.executable, "-m", "service.worker", str(path))
+
+    return Plan(
+        processes=runtime.processes,
+        command=command,
+        environment={**os.environ, "PROMETHEUS_MULTIPROC_DIR": str(scratch)},
+        before_start=lambda: _discard(store),
+        committed=lambda: snapshots.resume_epoch(store),
+        after_death=lambda pid: _forget(pid, scratch),
+        restartable=not endpoints.is_standard_input(job.source),
+        drain_seconds=runtime.drain_timeout.total_seconds(),
+        max_starts=runtime.max_starts,
+    )
+
+
+def _forget(pid: int, scratch: Path) -> None:
+    """Remove a dead worker's gauges; its counts stay."""
+    mark_process_dead(pid, str(scratch))  # type: ignore[no-untyped-call]
+
+
+def _discard(store: Path) -> None:
+    removed = snapshots.discard_uncommitted(store)
+    if removed:
+        logger.debug("%d uncommitted snapshots discarded", removed, extra={"event": "discarded"})
+
+
+def _check_names(job: Job) -> Fields:
+    """Check all that can be wrong before anything starts; return the layout of this start."""
+    settings = job.settings
+    if endpoints.is_standard_input(job.source) and settings.runtime.recovery is not None:
+        msg = "standard input can't be read again, so it can't be recovered (--source - --recovery)"
+        raise SettingsError(msg, hint="leave --recovery out, or read from a file")
+    shaping = job.layout()
+    aws = Aws(settings.aws)
+    source = endpoints.open_source(job.source, settings, aws, started_at_us=now_us())
+    fields = endpoints.source_layout(job.source, source, aws)
+    endpoints.open_sinks(job.domain(), job.windows(), settings.sinks, aws, now_us)
+    lost = list(dict.fromkeys(finding.resource for finding in check.missing(job, aws)))
+    if lost:
+        msg = f"{', '.join(lost)}: {'does' if len(lost) == 1 else 'do'} not exist"
+        raise MissingResourceError(msg, hint="create it, or mend its name; see `kinewax check`")
+    return {**fields, **shaping, **endpoints.sink_layout(settings.sinks)}
+
+
+def _iso(time_us: int) -> str:
+    return datetime.fromtimestamp(time_us / 1e6, UTC).isoformat(timespec="milliseconds")

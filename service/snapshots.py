@@ -1,0 +1,142 @@
+"""The recovery store, read from outside the engine: what is committed, and what each step held.
+
+Bytewax keeps a recovery store as SQLite files. `fronts` says up to which epoch each worker of an
+execution has committed, and the lowest of them is the epoch that the next execution resumes at;
+`snaps` holds the pickled state of each (step, key) at the end of the epochs in which it changed.
+What is committed are the newest rows before the resume epoch.
+
+Bytewax 0.21.1 leaves the snapshots of an epoch that was never committed in the store. Most are
+overwritten when the epoch is run again, but that of a key which first appeared in the lost epoch is
+not, and a later start loads it although its input is read once more: a double count.
+`discard_uncommitted` removes them, and the supervisor calls it before every start.
+
+Everything here expects that no worker is running, except `resume_epoch`, which may be asked at any
+time. A store is unpickled: like code, it must come from a place one trusts.
+"""
+
+from __future__ import annotations
+
+import pickle
+import shutil
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bytewax.recovery import init_db_dir
+
+_FIRST_EPOCH = 1
+_BUSY_SECONDS = 5.0
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """The committed state of one key of one step.
+
+    Attributes:
+        step: The engine's step id, as `ecommerce.source`.
+        key: The state key: a slot, key group, merge or sink part.
+        epoch: The epoch at whose end it was taken.
+        state: What the step stored; each step family has its own keys, and all have `ledger`.
+    """
+
+    step: str
+    key: str
+    epoch: int
+    state: dict[str, Any]
+
+
+def create(directory: Path, files: int) -> None:
+    """Make an empty store of `files` files, in place of what an interrupted `create` left."""
+    fresh = directory / ".new"
+    shutil.rmtree(fresh, ignore_errors=True)
+    fresh.mkdir(parents=True, mode=0o700)
+    init_db_dir(fresh, files)  # type: ignore[no-untyped-call]
+    for path in _files(directory):
+        path.unlink()
+    for path in _files(fresh):
+        path.rename(directory / path.name)
+    fresh.rmdir()
+
+
+def exists(directory: Path) -> bool:
+    """Tell whether a store is there that a dataflow has used."""
+    return any(_rows(path, "SELECT 1 FROM exs LIMIT 1") for path in _files(directory))
+
+
+def file_count(directory: Path) -> int:
+    """Count the files, which bound how many workers can share the store."""
+    return len(_files(directory))
+
+
+def resume_epoch(directory: Path) -> int:
+    """Return the epoch that the next start resumes at; all before it is committed.
+
+    It is the lowest worker frontier of the last execution; a worker that committed nothing stands
+    where its execution began.
+    """
+    executions: dict[int, tuple[int, int]] = {}
+    fronts: dict[int, dict[int, int]] = {}
+    for path in _files(directory):
+        for number, workers, resumed in _rows(
+            path, "SELECT ex_num, worker_count, resume_epoch FROM exs"
+        ):
+            executions[number] = (workers, resumed)
+        for number, worker, front in _rows(
+            path, "SELECT ex_num, worker_index, worker_frontier FROM fronts"
+        ):
+            fronts.setdefault(number, {})[worker] = front
+    if not executions:
+        return _FIRST_EPOCH
+    last = max(executions)
+    workers, resumed = executions[last]
+    reached = fronts.get(last, {})
+    return min(reached.get(worker, resumed) for worker in range(workers))
+
+
+def discard_uncommitted(directory: Path) -> int:
+    """Remove the snapshots that the next start must not see; return how many there were."""
+    resume = resume_epoch(directory)
+    removed = 0
+    for path in _files(directory):
+        with closing(sqlite3.connect(path, timeout=_BUSY_SECONDS)) as connection, connection:
+            cursor = connection.execute("DELETE FROM snaps WHERE snap_epoch >= ?", (resume,))
+            removed += cursor.rowcount
+    return removed
+
+
+def latest(directory: Path) -> Iterator[Snapshot]:
+    """Yield the committed state of every key, ordered by step and key."""
+    resume = resume_epoch(directory)
+    newest: dict[tuple[str, str], tuple[int, bytes | None]] = {}
+    for path in _files(directory):
+        for step, key, epoch, change in _rows(
+            path,
+            "SELECT step_id, state_key, MAX(snap_epoch), ser_change FROM snaps"
+            f" WHERE snap_epoch < {resume:d} GROUP BY step_id, state_key",
+        ):
+            held = newest.get((step, key))
+            if held is None or held[0] < epoch:
+                newest[step, key] = (epoch, change)
+    for (step, key), (epoch, change) in sorted(newest.items()):
+        if change is not None:  # None: the key was discarded
+            yield Snapshot(step, key, epoch, _state(change))
+
+
+def _state(change: bytes) -> dict[str, Any]:
+    state = pickle.loads(change)
+    if isinstance(state, bytes):  # steps with much state pickle it themselves, once a change
+        state = pickle.loads(state)
+    return state if isinstance(state, dict) else {"state": state}
+
+
+def _files(directory: Path) -> list[Path]:
+    return sorted(directory.glob("part-*.sqlite3"))
+
+
+def _rows(path: Path, query: str) -> list[tuple[Any, ...]]:
+    # Read-write, since the log that a killed process left can only be read with its index rebuilt.
+    with closing(sqlite3.connect(path, timeout=_BUSY_SECONDS)) as connection:
+        return connection.execute(query).fetchall()

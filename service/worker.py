@@ -1,0 +1,192 @@
+"""One worker process: `python -m service.worker SPEC.json`, started by the supervisor.
+
+It builds the dataflow from the spec and runs it. SIGTERM sets a flag that ends the sources at their
+next poll, so that sinks flush and the last epoch is committed; raising from the handler would hang
+the cluster. Errors, signs of life and costs go to the supervisor over the reporting line; if the
+supervisor dies, the worker ends at once.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import resource
+import signal
+import sys
+import threading
+import time
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from bytewax._bytewax import cluster_main
+from bytewax.recovery import RecoveryConfig
+
+from dataflows.pipeline import build_flow, now_us
+from dataflows.vitals import Vitals
+from service import endpoints, logs
+from service.aws import Aws
+from service.channel import Reporter
+from service.job import Job
+from service.watched import watch
+
+logger = logging.getLogger("kinewax.service")
+
+_BEAT_SECONDS = 1.0
+
+
+@dataclass(frozen=True)
+class Spec:
+    """What the supervisor tells a worker.
+
+    Attributes:
+        job: What to run.
+        process: Its index in the cluster.
+        addresses: Where all processes listen; none for a single one.
+        channel: The descriptor of its reporting line.
+        recovery: The directory of the recovery store.
+        verbose: Whether tracebacks are logged.
+    """
+
+    job: Job
+    process: int
+    addresses: tuple[str, ...]
+    channel: int
+    recovery: str
+    verbose: bool
+
+    def write(self, path: Path) -> None:
+        """Write it where the worker reads it."""
+        content = {**vars(self), "job": self.job.as_json()}
+        path.write_text(json.dumps(content), encoding="utf-8")
+
+    @classmethod
+    def read(cls, path: Path) -> Spec:
+        """Read what `write` wrote."""
+        content = json.loads(path.read_text(encoding="utf-8"))
+        content["job"] = Job.from_json(content["job"])
+        content["addresses"] = tuple(content["addresses"])
+        return cls(**content)
+
+
+class Drain:
+    """Whether to stop reading; the first question tells the supervisor that the flow reads."""
+
+    def __init__(self, reporter: Reporter) -> None:
+        self._reporter = reporter
+        self._asked = False
+        self._wanted = False
+
+    def begin(self, *_: Any) -> None:
+        """Ask for a drain; a signal handler."""
+        self._wanted = True
+
+    def __call__(self) -> bool:
+        """Tell whether to stop."""
+        if not self._asked:
+            self._asked = True
+            self._reporter.send("polled")
+        return self._wanted
+
+
+def run(spec: Spec) -> int:
+    """Run a worker to its end and return its exit code."""
+    reporter = Reporter(spec.channel)
+    reporter.end_with_supervisor()
+    drain = Drain(reporter)
+    signal.signal(signal.SIGTERM, drain.begin)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's Ctrl-C is the supervisor's
+    settings = spec.job.settings
+    logs.set_up(
+        level=settings.log.level,
+        style=settings.log.format,
+        colour="NO_COLOR" not in os.environ,
+        fields={"domain": spec.job.domain_name, "process": spec.process},
+    )
+    vitals = Vitals()
+    recovery = RecoveryConfig(Path(spec.recovery))  # type: ignore[no-untyped-call]
+    try:
+        flow = _build(spec, drain, vitals)
+        watch(flow, reporter.fail)
+        _start_beats(spec, reporter, vitals)
+        cluster_main(  # type: ignore[no-untyped-call]
+            flow,
+            list(spec.addresses),
+            spec.process,
+            epoch_interval=timedelta(seconds=settings.runtime.epoch_interval.total_seconds()),
+            recovery_config=recovery,
+        )
+    except BaseException as error:  # the engine's panics aren't Exceptions
+        reporter.fail(error)
+        if spec.verbose:
+            logger.exception("worker %d ends", spec.process, extra={"event": "worker_failed"})
+        return 1
+    reporter.send("usage", **usage(vitals))
+    return 0
+
+
+def _build(spec: Spec, drain: Drain, vitals: Vitals) -> Any:
+    job = spec.job
+    aws = Aws(job.settings.aws)
+    domain = job.domain()
+    return build_flow(
+        domain,
+        endpoints.open_source(job.source, job.settings, aws, started_at_us=job.started_at_us),
+        endpoints.open_sinks(domain, job.windows(), job.settings.sinks, aws, now_us),
+        job.options(),
+        draining=drain,
+        vitals=vitals,
+    )
+
+
+def _start_beats(spec: Spec, reporter: Reporter, vitals: Vitals) -> None:
+    deadline_seconds = spec.job.settings.sinks.deadline.total_seconds()
+
+    def beat() -> None:
+        while True:
+            time.sleep(_BEAT_SECONDS)
+            reporter.send("beat", still_seconds=still_seconds(vitals, deadline_seconds))
+            vitals.publish(spec.job.domain_name, now_us())
+
+    threading.Thread(target=beat, name="beats", daemon=True).start()
+
+
+def still_seconds(vitals: Vitals, flush_deadline_seconds: float) -> float:
+    """Return for how long the worker's loop has stood still.
+
+    A flush within its deadline is no standstill: it ends, or it raises.
+    """
+    now = time.monotonic()
+    flushing_since = vitals.flushing_since_monotonic_seconds
+    if flushing_since is not None:
+        return max(0.0, now - flushing_since - flush_deadline_seconds)
+    return now - vitals.last_poll_monotonic_seconds
+
+
+def usage(vitals: Vitals) -> dict[str, float]:
+    """Return what the process cost: `work` from its first block on, `startup` before it.
+
+    A process that read no block had no slot with data, and worked for others all the time.
+    """
+    cpu_seconds = time.process_time()
+    start_cpu_seconds = vitals.cpu_at_first_block_seconds or 0.0
+    start_wall_seconds = vitals.wall_at_first_block_monotonic_seconds
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return {
+        "events": vitals.events,
+        "startup_cpu_seconds": round(start_cpu_seconds, 3),
+        "work_cpu_seconds": round(cpu_seconds - start_cpu_seconds, 3),
+        "work_seconds": round(time.monotonic() - (start_wall_seconds or time.monotonic()), 3),
+        # kilobytes on Linux, bytes on macOS
+        "peak_rss_mb": round(peak / (1024 if sys.platform != "darwin" else 1024**2), 1),
+    }
+
+
+if __name__ == "__main__":
+    code = run(Spec.read(Path(sys.argv[1])))
+    if code:
+        # Threads of the engine may still run: the interpreter's own way out would wait for them.
+        sys.stderr.flush()
+        os._exit(code)
