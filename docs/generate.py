@@ -1,0 +1,222 @@
+"""Write docs/reference/ from the declarations in the code: `make docs`.
+
+Settings, metrics, errors, domains and the command line are each declared once, in the code; these
+pages repeat them for people. tests/unit/test_docs.py fails while a page differs from what this
+would write.
+"""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import typer.main
+
+import errors
+from dataflows.domain import Domain
+from dataflows.registry import DOMAINS
+from metrics import METRICS
+from operators.decode import REASONS
+from operators.spec import Count, Value
+from service import settings
+from service.cli import app
+
+REFERENCE = Path(__file__).resolve().parent / "reference"
+_NOTE = "<!-- Written by `make docs` from {source}: change that instead. -->\n"
+
+# Commands of the command line come from Typer's own copy of Click, which has no public types.
+Command = Any
+
+
+def main() -> None:
+    """Write every page."""
+    REFERENCE.mkdir(exist_ok=True)
+    for name, page in pages().items():
+        (REFERENCE / name).write_text(page, encoding="utf-8")
+        sys.stdout.write(f"docs/reference/{name}\n")
+
+
+def pages() -> dict[str, str]:
+    """Return each page's text by its file name."""
+    makers: dict[str, tuple[str, Callable[[], Iterable[str]]]] = {
+        "command-line.md": ("service/commands/", _command_line),
+        "settings.md": ("service/settings.py", _settings),
+        "domains.md": ("dataflows/", _domains),
+        "metrics.md": ("metrics.py", _metrics),
+        "errors.md": ("errors.py", _errors),
+    }
+    return {
+        name: _NOTE.format(source=source) + "\n".join(make()) + "\n"
+        for name, (source, make) in makers.items()
+    }
+
+
+# ---- settings -----------------------------------------------------------------------------------
+
+
+def _settings() -> Iterator[str]:
+    yield "# Settings"
+    yield ""
+    yield "Four layers, each over the one before: defaults, then a TOML file (`--config FILE` or"
+    yield f"`{settings.CONFIG_VARIABLE}`), then variables, then flags of the command line."
+    yield '`section.key` is `key = "value"` below `[section]` in the file. Durations have a unit:'
+    yield "`250ms`, `10s`, `1h30m`. `/config` of the admin port shows each effective value and"
+    yield "where it came from."
+    section = ""
+    for path, variable, default, description in settings.declared():
+        if section != (section := path.partition(".")[0]):
+            yield f"\n## {section}\n"
+            yield from _head("Setting", "Variable", "Default", "What it does")
+        yield _row(f"`{path}`", f"`{variable}`", f"`{default}`" if default else "", description)
+    for domain, own in settings.DOMAIN_DEFAULTS.items():
+        yield f"\n## Defaults of the domain `{domain}`\n"
+        yield from _head("Setting", "Default")
+        yield from (_row(f"`{path}`", f"`{value}`") for path, value in own.items())
+
+
+# ---- metrics ------------------------------------------------------------------------------------
+
+
+def _metrics() -> Iterator[str]:
+    yield "# Metrics"
+    yield ""
+    yield "Served on `/metrics` of the admin port, merged over all processes. They are for rates:"
+    yield "the exact account of every record is the ledger in `summary.json`."
+    yield ""
+    yield from _head("Metric", "Type", "Labels", "What it says")
+    for metric in METRICS:
+        # prometheus_client offers what a metric was declared with under private names only.
+        labels = ", ".join(f"`{label}`" for label in metric._labelnames)
+        suffix = "_total" if metric._type == "counter" else ""
+        name = f"`{metric._name}{suffix}`"
+        yield _row(name, metric._type, labels, metric._documentation)
+
+
+# ---- errors -------------------------------------------------------------------------------------
+
+
+def _errors() -> Iterator[str]:
+    yield "# Errors and exit codes"
+    yield ""
+    yield "An error is one line and a hint on standard error; `-v` adds the traceback."
+    yield ""
+    yield from _head("Error", "Exit code", "What it means")
+    for error in error_classes():
+        summary = (inspect.getdoc(error) or "").splitlines()[0]
+        yield _row(f"`{error.__name__}`", str(error.exit_code), summary)
+    yield ""
+    yield "A run that ends by itself or by a drain exits 0; a crash exits 1."
+
+
+def error_classes() -> list[type[errors.KinewaxError]]:
+    """Return the error tree's classes, the root first."""
+    found = [value for value in vars(errors).values() if inspect.isclass(value)]
+    return [value for value in found if issubclass(value, errors.KinewaxError)]
+
+
+# ---- domains ------------------------------------------------------------------------------------
+
+
+def _domains() -> Iterator[str]:
+    yield "# Domains"
+    for domain in DOMAINS.values():
+        yield from _domain(domain)
+    yield "\n## Why an object is rejected\n"
+    yield from _head("Reason", "What it means")
+    yield from (_row(f"`{reason}`", meaning) for reason, meaning in REASONS.items())
+
+
+def _domain(domain: Domain) -> Iterator[str]:
+    times = ", ".join(f"`{time}`" for time in domain.time_choices)
+    yield f"\n## `{domain.name}`\n"
+    yield domain.summary
+    yield ""
+    yield f"Event time is one of {times}; the first is the default. An event may come"
+    yield f"{domain.disorder_seconds:g} s behind its shard's newest one."
+    yield "\n### Fields\n"
+    yield from _head("Field", "Type", "Required", "What it is")
+    for field in domain.fields:
+        kind = f"{field.kind}, {field.scale} places" if field.scale else field.kind
+        yield _row(f"`{field.name}`", kind, "yes" if field.required else "no", field.doc)
+    yield "\n### Windows\n"
+    yield from _head("Window", "Length", "By", "Values", "Written", "What it is")
+    for window in domain.windows:
+        yield _row(
+            f"`{window.name}`",
+            f"{window.length_seconds} s",
+            ", ".join(f"`{key}`" for key in window.key),
+            ", ".join(_value(value) for value in window.values),
+            "yes" if window.emit else "no",
+            window.doc,
+        )
+    yield "\n### Rules\n"
+    yield from _head("Rule", "Watches", "Levels", "What it finds")
+    for rule in domain.rules:
+        levels = ", ".join(
+            f"`{level.severity}` above {level.above:g}" + (" (notice)" if level.notify else "")
+            for level in rule.levels
+        )
+        yield _row(f"`{rule.name}`", f"`{rule.value}` of `{rule.window}`", levels, rule.doc)
+
+
+def _value(value: Value) -> str:
+    kind = type(value).__name__.lower()
+    if isinstance(value, Count):
+        return f"`{value.name}`: {kind}"
+    where = getattr(value, "where", None)
+    only = f" where `{where.field}` is `{where.equals}`" if where else ""
+    return f"`{value.name}`: {kind} of `{value.of}`{only}"
+
+
+# ---- the command line ---------------------------------------------------------------------------
+
+
+def _command_line() -> Iterator[str]:
+    yield "# Command line"
+    for path, command in commands():
+        yield f"\n## `{' '.join(path)}`\n"
+        yield inspect.cleandoc(command.help or "")
+        arguments = [one for one in command.params if one.param_type_name == "argument"]
+        options = [one for one in command.params if one.param_type_name == "option"]
+        if arguments:
+            yield ""
+            yield from _head("Argument", "What it is")
+            yield from (_row(f"`{one.name.upper()}`", one.help or "") for one in arguments)
+        shown = [one for one in options if not one.hidden]
+        if shown:
+            yield ""
+            yield from _head("Option", "What it does")
+            yield from (_row(_flags(one), one.help or "") for one in shown)
+
+
+def commands() -> Iterator[tuple[tuple[str, ...], Command]]:
+    """Yield every command with its path, as `("kinewax", "run")`; groups before their commands."""
+    pending: list[tuple[tuple[str, ...], Command]] = [(("kinewax",), typer.main.get_command(app))]
+    while pending:
+        path, command = pending.pop(0)
+        yield path, command
+        below = getattr(command, "commands", {})
+        pending = [((*path, name), one) for name, one in below.items()] + pending
+
+
+def _flags(option: Any) -> str:  # of Typer's own Click, as above
+    names = ", ".join(f"`{name}`" for name in (*option.opts, *option.secondary_opts))
+    return f"{names} (required)" if option.required else names
+
+
+# ---- tables -------------------------------------------------------------------------------------
+
+
+def _head(*titles: str) -> Sequence[str]:
+    return _row(*titles), "|".join(["", *["---"] * len(titles), ""])
+
+
+def _row(*cells: str) -> str:
+    return "| " + " | ".join(" ".join(cell.split()).replace("|", "\\|") for cell in cells) + " |"
+
+
+if __name__ == "__main__":
+    main()

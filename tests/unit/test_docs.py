@@ -1,0 +1,69 @@
+"""The reference repeats the declarations: none is missing, none is out of date, no link is dead."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from docs import generate
+from metrics import METRICS
+from service import settings
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGES = sorted([*(ROOT / "docs").rglob("*.md"), *ROOT.glob("*.md"), *ROOT.glob("*/README.md")])
+
+
+def page(name: str) -> str:
+    return (generate.REFERENCE / name).read_text()
+
+
+@pytest.mark.parametrize("name", generate.pages())
+def test_a_reference_page_is_what_the_declarations_say(name: str):
+    assert page(name) == generate.pages()[name], "run `make docs` and commit docs/reference/"
+
+
+def test_no_reference_page_is_left_over():
+    assert {path.name for path in generate.REFERENCE.glob("*.md")} == set(generate.pages())
+
+
+def test_every_setting_is_described():
+    undescribed = [path for path, _, _, description in settings.declared() if not description]
+
+    assert not undescribed
+    assert all(f"| `{path}` |" in page("settings.md") for path in settings.known())
+
+
+def test_every_metric_is_described_under_the_name_it_is_scraped_by():
+    scraped = {
+        family.name + ("_total" if family.type == "counter" else "")
+        for metric in METRICS
+        for family in metric.collect()
+    }
+
+    assert scraped
+    assert [name for name in scraped if f"| `{name}` |" not in page("metrics.md")] == []
+
+
+def test_every_error_has_its_exit_code_in_the_docs():
+    for error in generate.error_classes():
+        assert f"| `{error.__name__}` | {error.exit_code} |" in page("errors.md")
+
+
+def test_every_command_and_every_option_says_what_it_does():
+    for path, command in generate.commands():
+        assert command.help, f"{' '.join(path)} has no docstring"
+        for parameter in command.params:
+            assert parameter.help, f"{' '.join(path)}: {parameter.name} has no help"
+
+
+def test_every_link_between_pages_leads_somewhere():
+    dead = [
+        f"{file.relative_to(ROOT)}: {target}"
+        for file in PAGES
+        for target in re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", file.read_text())
+        if "://" not in target and not (file.parent / target).exists()
+    ]
+
+    assert not dead

@@ -1,0 +1,107 @@
+"""`make setup` finds a Python that works or says so in one line; the locks pin what is declared."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from tests.unit.test_layers import MAY_IMPORT, imported, product_files
+
+ROOT = Path(__file__).resolve().parents[2]
+FIND_PYTHON = ROOT / "dev" / "find-python"
+DECLARED_AS = {"google": "protobuf", "aws_kinesis_agg": "aws-kinesis-agg"}
+"""Import name -> distribution, where they differ by more than an underscore."""
+
+
+# ---- Python -------------------------------------------------------------------------------------
+
+
+def find_python(**environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        ["/bin/sh", FIND_PYTHON], env=environment, capture_output=True, text=True, check=False
+    )
+
+
+def program(path: Path, script: str) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(f"#!/bin/sh\n{script}\n")
+    path.chmod(0o755)
+    return path
+
+
+def test_a_python_that_fails_when_run_is_passed_over(tmp_path: Path):
+    program(tmp_path / "shims" / "python3.12", "echo no such version >&2; exit 127")
+    good = program(tmp_path / "bin" / "python3", f'exec "{sys.executable}" "$@"')
+
+    found = find_python(PATH=f"{tmp_path / 'shims'}:{tmp_path / 'bin'}")
+
+    assert (found.returncode, found.stdout.strip()) == (0, str(good))
+
+
+def test_a_broken_program_of_the_same_name_earlier_on_the_path_is_passed_over(tmp_path: Path):
+    program(tmp_path / "shims" / "python3", "exit 1")
+    good = program(tmp_path / "bin" / "python3", f'exec "{sys.executable}" "$@"')
+
+    found = find_python(PATH=f"{tmp_path / 'shims'}:{tmp_path / 'bin'}")
+
+    assert (found.returncode, found.stdout.strip()) == (0, str(good))
+
+
+@pytest.mark.parametrize(("script", "code"), [("exit 1", 2), ("exit 0", 0)])
+def test_a_named_python_is_the_only_candidate(tmp_path: Path, script: str, code: int):
+    named = program(tmp_path / "python", script)
+
+    found = find_python(PATH="/usr/bin:/bin", PYTHON=str(named))
+
+    assert found.returncode == code
+
+
+def test_without_a_python_one_line_says_what_to_do(tmp_path: Path):
+    found = find_python(PATH=str(tmp_path))
+
+    assert found.returncode == 2
+    assert found.stdout == ""
+    assert found.stderr.count("\n") == 1
+    assert "Python 3.11 or 3.12" in found.stderr
+
+
+# ---- locks --------------------------------------------------------------------------------------
+
+
+def declared_libraries() -> set[str]:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    return {re.split(r"[\[<>=!~ ]", line)[0] for line in project["dependencies"]}
+
+
+def test_every_library_that_the_product_imports_is_declared_and_none_else():
+    standard = set(sys.stdlib_module_names)
+    found = {
+        DECLARED_AS.get(name, name.replace("_", "-"))
+        for file in product_files()
+        for _, name in imported((ROOT / file).read_text())
+        if name not in standard and name not in MAY_IMPORT
+    }
+
+    assert found == declared_libraries()
+
+
+def test_neither_lock_names_an_address():
+    for lock in ("requirements.lock", "requirements-dev.lock"):
+        assert "http" not in (ROOT / lock).read_text()
+        assert "--index" not in (ROOT / lock).read_text()
+
+
+def test_both_locks_pin_the_same_versions():
+    pin = re.compile(r"^[a-z][\w.-]*==.*?(?= \\$)", re.MULTILINE)
+    running, developing = (
+        set(pin.findall((ROOT / lock).read_text()))
+        for lock in ("requirements.lock", "requirements-dev.lock")
+    )
+
+    assert running
+    assert running <= developing
