@@ -110,6 +110,7 @@ class IncidentsSink:
     def open(self, part: str, state: PartState | None) -> IncidentsPart:
         """Open a part and its threads; notices that were pending are tried at once."""
         options = self._options
+        ledger = ledger_of(state)
         table = IncidentTable(self._dynamodb, options.table, options.pending_index)
         notifier = Notifier(
             sns=self._sns,
@@ -127,7 +128,7 @@ class IncidentsSink:
             notifier=notifier,
             options=options,
             templates=self._templates,
-            ledger=ledger_of(state),
+            ledger=ledger,
             desk=DeadLetterDesk(self.name, self._dead_letters),
             clock=self._clock,
             rng=self._rng,

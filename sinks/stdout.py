@@ -60,6 +60,7 @@ class StdoutPart:
             own = {key: n for key, n in ledger.items() if key.rpartition(".")[0] == prefix}
             self._tallies[kind] = Tally(prefix, own, label=sink)
         self._unflushed: Counter[type] = Counter()
+        self._error: DeliveryError | None = None
 
     def write(self, items: Sequence[Output]) -> None:
         """Print the lines of items; each call's are seen at once.
@@ -73,11 +74,7 @@ class StdoutPart:
             lines.extend(kind_lines_of(item))
             self._tallies[type(item)].take(len(lines) - before)
             self._unflushed[type(item)] += len(lines) - before
-        try:
-            self._stream.write(b"".join(lines))
-            self._stream.flush()
-        except OSError as error:
-            raise _error(error) from error
+        self._print(b"".join(lines))
 
     def flush(self) -> None:
         """Return once all lines are handed to the reader's pipe.
@@ -85,10 +82,7 @@ class StdoutPart:
         Raises:
             DeliveryError: Nobody reads any more.
         """
-        try:
-            self._stream.flush()
-        except OSError as error:
-            raise _error(error) from error
+        self._print(b"")
         for kind, lines in self._unflushed.items():
             self._tallies[kind].settle("acknowledged", lines)
         self._unflushed.clear()
@@ -103,7 +97,14 @@ class StdoutPart:
     def close(self) -> None:
         """Leave the stream open: it isn't ours."""
 
-
-def _error(error: OSError) -> DeliveryError:
-    msg = f"cannot write to standard output: {error.strerror or error}"
-    return DeliveryError(msg, hint="whoever reads it must go on reading until the run ends")
+    def _print(self, text: bytes) -> None:
+        if self._error is not None:
+            raise self._error
+        try:
+            self._stream.write(text)
+            self._stream.flush()
+        except OSError as error:
+            msg = f"cannot write to standard output: {error.strerror or error}"
+            hint = "whoever reads it must go on reading until the run ends"
+            self._error = DeliveryError(msg, hint=hint)
+            raise self._error from error
