@@ -5,8 +5,11 @@ The real client is boto3's, injected: signing, credentials, endpoints and error 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
+
+from botocore.parsers import ResponseParserError
 
 from errors import MissingResourceError
 from sources.kinesis.failures import classify
@@ -49,6 +52,21 @@ def stream_argument(stream: str) -> dict[str, str]:
     return {"StreamARN": stream} if stream.startswith("arn:") else {"StreamName": stream}
 
 
+def field(reply: Mapping[str, Any], name: str) -> Any:
+    """Return a field that every reply has (`Any`: a boto3 reply).
+
+    botocore reads a body that was cut as an empty reply, without a word. Taken at its word, an
+    empty reply to GetRecords would be the end of the shard.
+
+    Raises:
+        ResponseParserError: It's not there; a passing failure of the network.
+    """
+    if name not in reply:
+        message = f"A reply without {name}: its body was cut or is not Kinesis's"
+        raise ResponseParserError(message)
+    return reply[name]
+
+
 def missing_stream(stream: str) -> MissingResourceError:
     """Return the error for a stream that doesn't exist."""
     message = f"Kinesis stream {stream!r} does not exist"
@@ -71,7 +89,7 @@ def resolve_stream(client: KinesisClient, stream: str) -> StreamIdentity:
         if classify(error) == "missing":
             raise missing_stream(stream) from error
         raise
-    summary = reply["StreamDescriptionSummary"]
+    summary = field(reply, "StreamDescriptionSummary")
     return StreamIdentity(
         arn=summary["StreamARN"],
         created_us=round(summary["StreamCreationTimestamp"].timestamp() * 1e6),

@@ -79,7 +79,7 @@ def classify(error: Exception) -> Failure:
     if isinstance(error, ParamValidationError):
         return "bug"
     if isinstance(error, HTTPClientError | ResponseParserError | CredentialRetrievalError):
-        return "network"  # a cut body ends in the parser
+        return "network"
     if isinstance(error, BotoCoreError):
         return "other"
     return "bug"

@@ -3,7 +3,7 @@
 Shards are found in two ways: ListShards every 10 to 30 seconds (jittered, so that processes don't
 ask together), sooner when somebody waits for children; and the ChildShards that the last reply of
 a closed shard names, which `learn` takes in at once. A listing with holes in the key space is
-asked for again after a second.
+asked for again after a second, and is not taken for the first one before the third time.
 
 Guarantee: a `Listing` is a value; who holds one sees it whole. `round_number` grows with each
 ListShards, and `refresh` tells which round will have begun after the call.
@@ -23,6 +23,7 @@ import metrics
 from errors import KinewaxError
 from sources.kinesis.client import (
     KinesisClient,
+    field,
     missing_stream,
     resolve_stream,
     stream_argument,
@@ -137,15 +138,19 @@ class Lister:
         with self._lock:
             for name in shards:
                 self._learned.pop(name, None)
-            self.listing = Listing({**shards, **self._learned}, number, self._retention_us)
-        return self._check_holes(self.listing)
+            listing = Listing({**shards, **self._learned}, number, self._retention_us)
+            delay = self._check_holes(listing)
+            # The first listing decides which shards were there at the start: better a whole one.
+            if self.listing is not None or self._rounds_with_holes in (0, _HOLE_ROUNDS):
+                self.listing = listing
+        return delay
 
     def _list(self) -> list[dict[str, Any]]:
         reply = self._client.list_shards(**stream_argument(self._stream))
-        entries: list[dict[str, Any]] = reply["Shards"]
+        entries: list[dict[str, Any]] = field(reply, "Shards")
         while token := reply.get("NextToken"):
             reply = self._client.list_shards(NextToken=token)
-            entries += reply["Shards"]
+            entries += field(reply, "Shards")
         return entries
 
     def _check_holes(self, listing: Listing) -> float:

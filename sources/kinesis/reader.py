@@ -21,7 +21,7 @@ from typing import Any
 
 import metrics
 from errors import KinewaxError
-from sources.kinesis.client import KinesisClient, stream_argument
+from sources.kinesis.client import KinesisClient, field, stream_argument
 from sources.kinesis.failures import classify
 from sources.kinesis.kpl import Deaggregator
 from sources.kinesis.lineage import Shard, child_shard
@@ -183,7 +183,9 @@ class ShardReader:
         arguments: dict[str, Any] = {"ShardIterator": iterator, "Limit": limit}
         if self._stream.startswith("arn:"):
             arguments["StreamARN"] = self._stream
-        return self._client.get_records(**arguments)
+        reply = self._client.get_records(**arguments)
+        field(reply, "Records")
+        return reply
 
     def _take_in(
         self, reply: dict[str, Any], asked: float, asked_us: int, limit: int
@@ -237,7 +239,7 @@ class ShardReader:
             reply = self._client.get_shard_iterator(
                 **stream_argument(self._stream), ShardId=self.shard.id, **arguments
             )
-            self._iterator = reply["ShardIterator"]
+            self._iterator = field(reply, "ShardIterator")
             self._iterator_made = time.monotonic()
         iterator: str = self._iterator
         return iterator

@@ -77,7 +77,7 @@ def parse_body(
     try:
         reply = _decode(body)
     except msgspec.MsgspecError:
-        return  # another format, or a body cut short: botocore's parser reads it or raises
+        return  # another notation, or a body that was cut: see `client.field`
     response_dict["body"] = b"{}"
     customized_response_dict["Records"] = reply.records
     customized_response_dict["NextShardIterator"] = reply.next_shard_iterator
