@@ -18,6 +18,7 @@ from rich.console import Console
 from errors import KinewaxError, SettingsError
 from service.admin import version as installed_version
 from service.commands.check import check
+from service.commands.demo import demo
 from service.commands.produce import produce
 from service.commands.run import run
 
@@ -52,6 +53,7 @@ def version() -> None:
 app.command()(run)
 app.command()(check)
 app.command()(produce)
+app.command()(demo)
 
 
 def main() -> None:

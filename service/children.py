@@ -1,0 +1,147 @@
+"""Child processes of the demo: kinewax's own commands, in an environment of their own.
+
+Each is a session of its own, so that Ctrl-C reaches the demo alone, which then ends its children in
+their order, each by its process id.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from errors import KinewaxError
+from service.local_aws import local_environment
+from service.settings import ENV_PREFIX
+
+_STOP_SECONDS = 40.0
+"""The service drains within 25 s, or says that it couldn't."""
+_POLL_SECONDS = 0.05
+
+
+class Child:
+    """A kinewax command as a child process; leave the `with` block and it has ended.
+
+    Args:
+        name: What to call it, and its log.
+        arguments: The command line behind `kinewax`.
+        out: The demo's directory; the log goes below it.
+    """
+
+    def __init__(self, name: str, arguments: Sequence[str], out: Path) -> None:
+        self._name = name
+        self._log = out / "logs" / f"{name}.log"
+        program = Path(sys.executable).with_name("kinewax")
+        with self._log.open("wb") as output:
+            self._process = subprocess.Popen(
+                [str(program), *arguments],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,  # Ctrl-C is for us: we stop children in their order
+            )
+
+    def __enter__(self) -> Child:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.running():
+            self._process.terminate()
+            try:
+                self._process.wait(_STOP_SECONDS)
+            except subprocess.TimeoutExpired:
+                self._kill()
+            except BaseException:  # a second Ctrl-C: no more waiting
+                self._kill()
+                raise
+
+    def running(self) -> bool:
+        """Whether it is still there."""
+        return self._process.poll() is None
+
+    def must_run(self) -> None:
+        """Raise unless it is still there."""
+        if not self.running():
+            raise self._bad_end()
+
+    def stop(self, seconds: float) -> None:
+        """Ask it to end, and wait for a good end."""
+        self.must_run()
+        self._process.terminate()
+        self.wait(seconds)
+
+    def wait(self, seconds: float) -> None:
+        """Wait for a good end."""
+        try:
+            code = self._process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            how = f"did not end within {seconds:g} s"
+            raise self.failure(how) from None
+        if code != 0:
+            raise self._bad_end()
+
+    def until(self, met: Callable[[], bool], seconds: float, otherwise: str) -> None:
+        """Wait for a condition while it runs; `otherwise` says what it failed to be."""
+        deadline = time.monotonic() + seconds
+        while not met():
+            self.must_run()
+            if time.monotonic() > deadline:
+                how = f"{otherwise} after {seconds:g} s"
+                raise self.failure(how)
+            time.sleep(_POLL_SECONDS)
+
+    def _kill(self) -> None:
+        self._process.kill()
+        self._process.wait()
+
+    def _bad_end(self) -> KinewaxError:
+        return self.failure(f"ended with exit code {self._process.returncode}")
+
+    def failure(self, how: str) -> KinewaxError:
+        """Make the error that says how it failed, with its last words."""
+        lines = self._log.read_text(errors="replace").strip().splitlines()
+        last = f": {lines[-1]}" if lines else ""
+        return KinewaxError(f"the {self._name} {how}{last}", hint=f"see {self._log}")
+
+
+@contextmanager
+def isolated(endpoint: str) -> Iterator[None]:
+    """Let this process and its children see the local server and no other account or setting."""
+    before = dict(os.environ)
+    for name in before:
+        if name.startswith(("AWS_", ENV_PREFIX)):
+            del os.environ[name]
+    os.environ.update(local_environment(endpoint))
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+
+
+@contextmanager
+def ended_by_sigterm() -> Iterator[None]:
+    """Let SIGTERM end the demo as Ctrl-C does: in order."""
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def free_port() -> int:
+    """Return a port of 127.0.0.1 that nothing listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port

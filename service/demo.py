@@ -1,0 +1,459 @@
+"""`kinewax demo`: a real pipeline on local servers catches planted attacks, judged from outside.
+
+A local AWS server, a producer and the service each run as a child process and talk over sockets,
+the latter two through the public command line. A minute of events waits on the stream when the
+service starts (so that an aggregate's window closes during the demo); then live events come, with
+attacks among them. What was found is read back from the table, the queue and the bucket by a
+bystander (`service.outside`), and compared with what the producer says that it planted.
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Protocol
+
+import orjson
+
+from dataflows.registry import find_domain
+from errors import SettingsError
+from operators.spec import Threshold
+from service import settings
+from service.aws import Aws
+from service.children import Child, free_port, isolated
+from service.ledger import SUMMARY_NAME
+from service.local_aws import REGION, LocalAws, Resources, create
+from service.outside import (
+    IncidentKey,
+    Notice,
+    QueueReader,
+    SeenRow,
+    TableWatcher,
+    Vitals,
+    is_ready,
+    now_us,
+    read_vitals,
+    rows_in_bucket,
+)
+
+STREAM = "ecommerce-raw-user-activity-stream-1"
+SHARDS = 4
+BUCKET = "kinewax-demo"
+QUEUE = "a-persons-mailbox"
+MARKER = ".kinewax-demo"
+"""A directory that holds this file was made by the demo, and may be made anew by it."""
+
+_DISORDER_SECONDS = 2
+_BACKLOG_RATE = 50
+_BACKLOG_SECONDS = 60
+_MALFORMED_SHARE = 0.002
+_READY_SECONDS = 60.0
+_LAST_WORD_SECONDS = 12.0
+_PRODUCER_STOP_SECONDS = 10.0
+_SERVICE_STOP_SECONDS = 40.0
+_NOTICES_SECONDS = 3.0
+_SHOW_SECONDS = 0.25
+_POLL_SECONDS = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class DemoOptions:
+    """What a demo is asked for.
+
+    Attributes:
+        domain: The domain to run.
+        out: Where its files go; what an older demo left there is replaced.
+        seconds: How long live events come.
+        rate: Live events a second.
+        attackers: How many users attack.
+        processes: Worker processes of the service.
+        seed: Where the producer's chance comes from.
+    """
+
+    domain: str
+    out: Path
+    seconds: float
+    rate: float
+    attackers: int
+    processes: int
+    seed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """What there is to show at one moment."""
+
+    elapsed_seconds: float
+    events_per_second: float
+    vitals: Vitals
+    open_windows: dict[str, int]
+    rows: list[SeenRow]
+    notices: int
+
+
+class View(Protocol):
+    """Shows a demo to a person."""
+
+    def step(self, text: str) -> None:
+        """Say what begins."""
+
+    def show(self, moment: Moment) -> None:
+        """Show how things are."""
+
+
+@dataclass(frozen=True, slots=True)
+class DemoReport:
+    """What a demo came to.
+
+    Attributes:
+        planted: Attacks that the producer planted.
+        found: Of these, how many have a row.
+        missing: Planted attacks without a row, as text.
+        unexpected: Rows of users who didn't attack in that window, as text.
+        wrong: Rows whose value is not the number of the attack's events, as text.
+        balanced: Whether the service's ledger balances.
+        unbalanced: The identities that don't hold.
+        ledger: The service's counts.
+        produced: Well-formed events that the producers sent.
+        malformed: Malformed records that they sent.
+        latency_p50_ms: From the PutRecords call with an attack's sixth event to its row's sight.
+        latency_p99_ms: The same, of the slowest in a hundred.
+        latency_worst_ms: The same, of the slowest.
+        notices: Different notices that the queue's reader got.
+        notices_due: Attacks above the limit for notices.
+        notice: One of the notices.
+        rows_in_bucket: Rows in S3, by delivery stream.
+        seconds: How long it all took.
+        out: Where its files are.
+    """
+
+    planted: int
+    found: int
+    missing: list[str]
+    unexpected: list[str]
+    wrong: list[str]
+    balanced: bool
+    unbalanced: list[str]
+    ledger: dict[str, int]
+    produced: int
+    malformed: int
+    latency_p50_ms: float | None
+    latency_p99_ms: float | None
+    latency_worst_ms: float | None
+    notices: int
+    notices_due: int
+    notice: Notice | None
+    rows_in_bucket: dict[str, int]
+    seconds: float
+    out: str
+
+    @property
+    def ok(self) -> bool:
+        """Whether all attacks were found with their counts, nobody else, and all is accounted."""
+        wrong = self.missing or self.unexpected or self.wrong
+        return self.planted > 0 and not wrong and self.balanced
+
+
+def run_demo(options: DemoOptions, view: View) -> DemoReport:
+    """Run the demo from start to end; every child process has ended when it returns or raises.
+
+    Raises:
+        SettingsError: The output directory is somebody else's.
+        MissingResourceError: The local AWS server is not installed.
+        KinewaxError: A child process failed.
+    """
+    began = time.monotonic()
+    out = _own_directory(options.out)
+    names = settings.load(environment={}, domain=options.domain).settings.sinks
+    rule = _rule(options.domain)
+    with ExitStack() as stack:
+        view.step("starting a local AWS server on loopback")
+        server = stack.enter_context(LocalAws(out / "logs"))
+        stack.enter_context(isolated(server.endpoint))
+        aws = Aws(settings.Aws(endpoint_url=server.endpoint, region=REGION))
+        view.step("creating streams, table, topic with a subscriber, delivery streams and bucket")
+        queue_url = create(
+            aws,
+            Resources(
+                streams=((STREAM, SHARDS), (names.stream, 1)),
+                table=names.table,
+                topic=names.topic,
+                queue=QUEUE,
+                bucket=BUCKET,
+                delivery_streams=(names.aggregates, names.dead_letters),
+            ),
+        )
+        table = stack.enter_context(TableWatcher(aws("dynamodb"), names.table, rule.value, now_us))
+        queue = stack.enter_context(QueueReader(aws("sqs"), queue_url))
+        view.step(f"starting the service with {options.processes} processes")
+        admin_url = f"http://127.0.0.1:{free_port()}"
+        service = stack.enter_context(
+            Child("service", _service(options, out, server.endpoint, admin_url), out)
+        )
+        view.step("putting a minute of waiting events on the stream")
+        backlog = stack.enter_context(Child("backlog", _backlog(options, out), out))
+        backlog.wait(_READY_SECONDS)
+        service.until(lambda: is_ready(admin_url), _READY_SECONDS, "is not ready")
+        view.step(
+            f"producing {options.rate:g} live events a second for {options.seconds:g} s, "
+            f"{options.attackers} attackers among {_users(options):,} users (seed {options.seed})"
+        )
+        producer = stack.enter_context(Child("producer", _live(options, out), out))
+        showing = _Showing(view, admin_url, options.domain, table, queue)
+        while producer.running():
+            service.must_run()
+            showing.show()
+        producer.wait(_PRODUCER_STOP_SECONDS)
+        live, waiting = _truth(out / "truth.json"), _truth(out / "backlog.json")
+        planted = {
+            (one["user_id"], one["window_start_us"] // 1_000_000): one for one in live["incidents"]
+        }
+        view.step("waiting for the last windows to close")
+        _show_until_final(showing, service, table, planted)
+        view.step("draining the service")
+        service.stop(_SERVICE_STOP_SECONDS)
+        rows = {row.key: row for row in table.rows()}
+        tell_above = min(level.above for level in rule.levels if level.notify)
+        due = sum(one["count"] > tell_above for one in planted.values())
+        notices = _notices(queue, due)
+        in_bucket = rows_in_bucket(aws("s3"), BUCKET)
+    summary = orjson.loads((out / "results" / SUMMARY_NAME).read_bytes())
+    latencies = sorted(
+        (rows[key].first_seen_us - one["sixth_sent_us"]) / 1_000
+        for key, one in planted.items()
+        if key in rows
+    )
+    missing, unexpected, wrong = _compare(planted, rows)
+    return DemoReport(
+        planted=len(planted),
+        found=len(planted) - len(missing),
+        missing=missing,
+        unexpected=unexpected,
+        wrong=wrong,
+        balanced=summary["balanced"],
+        unbalanced=[i["name"] for i in summary["identities"] if not i["balanced"]],
+        ledger=summary["ledger"],
+        produced=live["events"] + waiting["events"],
+        malformed=sum(live["malformed"].values()) + sum(waiting["malformed"].values()),
+        latency_p50_ms=_percentile(latencies, 50),
+        latency_p99_ms=_percentile(latencies, 99),
+        latency_worst_ms=latencies[-1] if latencies else None,
+        notices=len(notices),
+        notices_due=due,
+        notice=next(iter(notices.values()), None),
+        rows_in_bucket=in_bucket,
+        seconds=round(time.monotonic() - began, 1),
+        out=str(out),
+    )
+
+
+# ---- the children's command lines --------------------------------------------------------------
+
+
+def _service(options: DemoOptions, out: Path, endpoint: str, admin_url: str) -> list[str]:
+    return [
+        "run",
+        options.domain,
+        "--source",
+        f"kinesis://{STREAM}",
+        "--sinks",
+        f"aws,file://{out / 'results'}",
+        "--processes",
+        str(options.processes),
+        "--recovery",
+        str(out / "recovery"),
+        "--start",
+        "TRIM_HORIZON",
+        "--disorder",
+        f"{_DISORDER_SECONDS}s",
+        "--endpoint-url",
+        endpoint,
+        "--admin-port",
+        admin_url.rpartition(":")[2],
+    ]
+
+
+def _backlog(options: DemoOptions, out: Path) -> list[str]:
+    """Make the whole minute before this one: nobody attacks in it."""
+    minute = time.time() // _BACKLOG_SECONDS * _BACKLOG_SECONDS - _BACKLOG_SECONDS
+    return [
+        *_produce(options, out / "backlog.json", options.seed + 1),
+        "--rate",
+        str(_BACKLOG_RATE),
+        "--seconds",
+        str(_BACKLOG_SECONDS),
+        "--start",
+        datetime.fromtimestamp(minute, UTC).isoformat(),
+    ]
+
+
+def _live(options: DemoOptions, out: Path) -> list[str]:
+    return [
+        *_produce(options, out / "truth.json", options.seed),
+        "--rate",
+        str(options.rate),
+        "--seconds",
+        str(options.seconds),
+        "--attackers",
+        str(options.attackers),
+        "--disorder",
+        "500ms",
+    ]
+
+
+def _produce(options: DemoOptions, truth: Path, seed: int) -> list[str]:
+    return [
+        "produce",
+        options.domain,
+        "--to",
+        f"kinesis://{STREAM}",
+        "--seed",
+        str(seed),
+        "--users",
+        str(_users(options)),
+        "--malformed-share",
+        str(_MALFORMED_SHARE),
+        "--truth",
+        str(truth),
+    ]
+
+
+def _users(options: DemoOptions) -> int:
+    return max(10_000, round(options.rate * 20))
+
+
+# ---- the demo's own parts ---------------------------------------------------------------------
+
+
+class _Showing:
+    """Reads the service's metrics and what came out of it, and hands both to the view."""
+
+    def __init__(
+        self, view: View, admin_url: str, domain: str, table: TableWatcher, queue: QueueReader
+    ) -> None:
+        self._view = view
+        self._admin_url = admin_url
+        self._groups = {window.name: window.groups for window in find_domain(domain).windows}
+        self._table = table
+        self._queue = queue
+        self._began = self._read_at = time.monotonic()
+        self._vitals = Vitals()
+        self._per_second = 0.0
+
+    def show(self) -> None:
+        """Show this moment, and wait a little."""
+        self._table.check()
+        self._queue.check()
+        now = time.monotonic()
+        vitals = read_vitals(self._admin_url)
+        if vitals is not None:
+            passed = now - self._read_at
+            fresh = vitals.events - self._vitals.events
+            if fresh or passed > 1:  # the workers publish about once a second
+                self._per_second = fresh / passed
+                self._vitals, self._read_at = vitals, now
+        # Each key group holds its own part of a window: of 32 groups, 2 windows make 64.
+        windows = {
+            name: -(-count // self._groups.get(name, 1))
+            for name, count in self._vitals.windows_open.items()
+        }
+        self._view.show(
+            Moment(
+                now - self._began,
+                self._per_second,
+                self._vitals,
+                windows,
+                self._table.rows(),
+                len(self._queue.notices()),
+            )
+        )
+        time.sleep(_SHOW_SECONDS)
+
+
+def _show_until_final(
+    showing: _Showing,
+    service: Child,
+    table: TableWatcher,
+    planted: Mapping[IncidentKey, object],
+) -> None:
+    """Show until every planted attack has its last word, or the time for it is over."""
+    deadline = time.monotonic() + _LAST_WORD_SECONDS
+    while time.monotonic() < deadline:
+        final = {row.key for row in table.rows() if row.phase == "final"}
+        if planted.keys() <= final:
+            return
+        service.must_run()
+        showing.show()
+
+
+def _notices(queue: QueueReader, due: int) -> dict[str, Notice]:
+    """Collect different notices, by incident; those on their way get a moment to arrive."""
+    deadline = time.monotonic() + _NOTICES_SECONDS
+    while True:
+        queue.check()
+        found = {str(notice.body.get("id", "")): notice for notice in queue.notices()}
+        if len(found) >= due or time.monotonic() > deadline:
+            return found
+        time.sleep(_POLL_SECONDS)
+
+
+def _compare(
+    planted: Mapping[IncidentKey, Mapping[str, Any]], rows: Mapping[IncidentKey, SeenRow]
+) -> tuple[list[str], list[str], list[str]]:
+    """Compare what was planted with what was found: missing, unexpected, wrong values."""
+
+    def name(key: IncidentKey) -> str:
+        return f"user {key[0]} in the window of {datetime.fromtimestamp(key[1], UTC):%H:%M:%S}"
+
+    missing = [name(key) for key in sorted(planted.keys() - rows.keys())]
+    unexpected = [name(key) for key in sorted(rows.keys() - planted.keys())]
+    wrong = [
+        f"{name(key)}: {rows[key].value} instead of {planted[key]['count']} ({rows[key].phase})"
+        for key in sorted(planted.keys() & rows.keys())
+        if rows[key].phase != "final" or rows[key].value != planted[key]["count"]
+    ]
+    return missing, unexpected, wrong
+
+
+def _percentile(ordered: Sequence[float], percent: int) -> float | None:
+    """Return the nearest-rank percentile: a value that was really measured."""
+    if not ordered:
+        return None
+    rank = -(-len(ordered) * percent // 100)
+    return round(ordered[max(rank, 1) - 1], 1)
+
+
+def _truth(path: Path) -> dict[str, Any]:
+    content: dict[str, Any] = orjson.loads(path.read_bytes())
+    return content
+
+
+def _rule(domain: str) -> Threshold:
+    """Return the rule whose incidents are planted."""
+    return find_domain(domain).rules[0]
+
+
+def _own_directory(path: Path) -> Path:
+    """Make the output directory, replacing an older demo's but nobody else's.
+
+    Raises:
+        SettingsError: There is something else in it.
+    """
+    path = path.absolute()
+    if path.exists():
+        if not path.is_dir() or (any(path.iterdir()) and not (path / MARKER).exists()):
+            msg = f"{path} holds something that is not an older demo"
+            raise SettingsError(msg, hint="name another directory with --out")
+        shutil.rmtree(path)
+    try:
+        (path / "logs").mkdir(parents=True)
+        (path / MARKER).touch()
+    except OSError as error:
+        msg = f"can't write to {path}: {error.strerror}"
+        raise SettingsError(msg, hint="name another directory with --out") from error
+    return path
