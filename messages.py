@@ -149,8 +149,8 @@ class Partial:
         keys: The keys themselves, as many; None where a code can be turned back into its key.
         values: One int64[k] for each accumulator of the window's values, in order (zeros for a
             distinct count, which grows by what is new of `members`).
-        members: For each distinct count, in order, the codes of the distinct (key, member) pairs,
-            uint64[m], and int64[m], ascending, the index of each pair's key.
+        members: For each distinct count, in order, one entry an event: the codes of its (key,
+            member) pair, uint64[m], and int64[m], the index of its key.
         events: How many events it stands for.
     """
 

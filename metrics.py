@@ -2,7 +2,7 @@
 
 Base units, no per-user labels, updated once a batch. Counters are for rates: the exact account of
 every record is the ledger, which lives in the snapshots. With several processes prometheus_client
-keeps them in files (`PROMETHEUS_MULTIPROC_DIR`, set by the supervisor), which one admin port merges.
+keeps them in files (`PROMETHEUS_MULTIPROC_DIR`, set by the supervisor); one admin port merges them.
 """
 
 from __future__ import annotations
@@ -97,9 +97,7 @@ sink_flush_seconds = Histogram(
     ["sink"],
     buckets=_LATENCY_SECONDS,
 )
-sink_retries = Counter(
-    "kinewax_sink_retries_total", "Entries sent again.", ["sink", "error_type"]
-)
+sink_retries = Counter("kinewax_sink_retries_total", "Entries sent again.", ["sink", "error_type"])
 sink_pending_bytes = Gauge(
     "kinewax_sink_pending_bytes",
     "Bytes taken over and not yet acknowledged.",
@@ -125,9 +123,7 @@ snapshot_duration_seconds = Histogram(
     buckets=_LATENCY_SECONDS,
 )
 restarts = Counter("kinewax_restarts_total", "Restarts of the local processes by the supervisor.")
-build_info = Gauge(
-    "kinewax_build_info", "Always 1.", ["version"], multiprocess_mode="livemax"
-)
+build_info = Gauge("kinewax_build_info", "Always 1.", ["version"], multiprocess_mode="livemax")
 
 METRICS = tuple(
     value for value in list(vars().values()) if isinstance(value, Counter | Gauge | Histogram)

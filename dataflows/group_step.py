@@ -17,6 +17,7 @@ from messages import Alert, Closed, Digest, Packet
 from operators.key_group import GroupOutput, KeyGroup
 from operators.notices import Notices
 
+
 class GroupLogic(StatefulBatchLogic[Packet, GroupOutput, bytes]):
     """One key group. End of input emits nothing: windows close by watermark only.
 
@@ -37,7 +38,7 @@ class GroupLogic(StatefulBatchLogic[Packet, GroupOutput, bytes]):
         self._name = ""
         self._group: KeyGroup | None = None
         if state is not None:
-            self._name = pickle.loads(state)["group"]  # noqa: S301
+            self._name = pickle.loads(state)["group"]
             self._group = build(self._name, state)
 
     def on_batch(self, values: list[Packet]) -> tuple[Iterable[GroupOutput], bool]:
@@ -52,7 +53,7 @@ class GroupLogic(StatefulBatchLogic[Packet, GroupOutput, bytes]):
 
     def snapshot(self) -> bytes:
         """Return the group's state."""
-        assert self._group is not None, "a group is only built by a packet or a state"  # noqa: S101
+        assert self._group is not None, "a group is only built by a packet or a state"
         with metrics.snapshot_duration_seconds.time():
             return self._group.snapshot()
 
@@ -65,13 +66,11 @@ class NoticesLogic(StatefulBatchLogic[Alert | Closed, Alert | Digest, bytes]):
         state: What `snapshot` returned, or None.
     """
 
-    def __init__(
-        self, build: Callable[[str, bytes | None], Notices], state: bytes | None
-    ) -> None:
+    def __init__(self, build: Callable[[str, bytes | None], Notices], state: bytes | None) -> None:
         self._build = build
         self._notices: Notices | None = None
         if state is not None:
-            self._notices = build(pickle.loads(state)["rule"], state)  # noqa: S301
+            self._notices = build(pickle.loads(state)["rule"], state)
 
     def on_batch(self, values: list[Alert | Closed]) -> tuple[Iterable[Alert | Digest], bool]:
         """Decide on alerts; the decisions are never discarded."""
@@ -81,5 +80,5 @@ class NoticesLogic(StatefulBatchLogic[Alert | Closed, Alert | Digest, bytes]):
 
     def snapshot(self) -> bytes:
         """Return the decisions' state."""
-        assert self._notices is not None, "built by an alert or a state"  # noqa: S101
+        assert self._notices is not None, "built by an alert or a state"
         return self._notices.snapshot()

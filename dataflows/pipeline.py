@@ -29,8 +29,9 @@ from dataflows.sink_step import SinkStep, selector
 from dataflows.source_step import SourceStep
 from dataflows.vitals import Vitals
 from messages import AggregateRows, Alert, Closed, Output
+from operators.codes import TextCodes
 from operators.intake import Intake, Taken
-from operators.key_group import KeyGroup
+from operators.key_group import GroupOutput, KeyGroup
 from operators.notices import Notices
 from operators.partials import Partials
 from operators.watermarks import IdlePolicy
@@ -99,8 +100,10 @@ def build_flow(
     rules = {rule.name: rule for rule in domain.rules if rule.window in by_name}
     names = {window.name: group_names(window.name, window.groups) for window in windows}
 
+    texts = TextCodes()
+
     def intake(state: dict[str, Any] | None) -> Intake:
-        return Intake(domain.name, fields, windows, options.time, options.disorder_us, state)
+        return Intake(domain.name, fields, windows, options.time, options.disorder_us, texts, state)
 
     def group(name: str, state: bytes | None) -> KeyGroup:
         window = by_name[name.partition("/")[0]]
@@ -126,7 +129,7 @@ def build_flow(
     flow = Dataflow("kinewax")
     taken = op.input("read", flow, SourceStep(source, intake, draining, vitals))
     aside = op.flat_map_batch("aside", taken, _aside)
-    partials = Partials(windows, names)
+    partials = Partials(windows, names, texts)
     packets = op.flat_map_batch(
         "aggregate", taken, lambda batch: [(p.group, p) for p in partials.packets(batch)]
     )
@@ -163,9 +166,9 @@ def _aside(batch: list[Taken]) -> list[Output]:
     return list(chain.from_iterable(one.aside for one in batch))
 
 
-def _rows(batch: list[tuple[str, object]]) -> list[Output]:
+def _rows(batch: list[tuple[str, GroupOutput]]) -> list[Output]:
     return [item for _, item in batch if isinstance(item, AggregateRows)]
 
 
-def _alerts(batch: list[tuple[str, object]]) -> list[tuple[str, Alert | Closed]]:
+def _alerts(batch: list[tuple[str, GroupOutput]]) -> list[tuple[str, Alert | Closed]]:
     return [(item.rule, item) for _, item in batch if isinstance(item, Alert | Closed)]

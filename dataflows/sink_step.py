@@ -35,7 +35,10 @@ class SinkStep(FixedPartitionedSink[Output, PartState]):
         return self._order[item_key]
 
     def build_part(
-        self, step_id: str, for_part: str, resume_state: PartState | None
+        self,
+        step_id: str,  # noqa: ARG002  # the engine's signature
+        for_part: str,
+        resume_state: PartState | None,
     ) -> StatefulSinkPartition[Output, PartState]:
         """Open a part where its snapshot left off."""
         part = self._sink.open(for_part, resume_state)

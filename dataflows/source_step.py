@@ -50,7 +50,10 @@ class SourceStep(FixedPartitionedSource[Taken, State]):
         return list(self._source.slots)
 
     def build_part(
-        self, step_id: str, for_part: str, resume_state: State | None
+        self,
+        step_id: str,  # noqa: ARG002  # the engine's signature
+        for_part: str,
+        resume_state: State | None,
     ) -> StatefulSourcePartition[Taken, State]:
         """Open a slot where its snapshot left off."""
         slot = self._source.open(for_part, resume_state["slot"] if resume_state else None)

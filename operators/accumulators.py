@@ -59,7 +59,6 @@ def accumulators_of(values: Sequence[Value]) -> tuple[Accumulator, ...]:
 
 def accumulate(
     accumulator: Accumulator,
-    value: Value,
     columns: Mapping[str, Column],
     matches: npt.NDArray[np.bool_] | None,
     order: Int64s,
@@ -69,7 +68,6 @@ def accumulate(
 
     Args:
         accumulator: Which.
-        value: The value it belongs to.
         columns: Columns of length n.
         matches: bool[n], rows that pass the value's filter; None for all.
         order: int64[m], the rows to take, sorted so that those of a key follow each other.
@@ -83,9 +81,7 @@ def accumulate(
     if accumulator.of is None:
         numbers = np.ones(len(order), np.int64)
     else:
-        column = columns[accumulator.of]
-        assert isinstance(column, np.ndarray), f"{value.name} needs a number field"  # noqa: S101
-        numbers = column[order]
+        numbers = columns[accumulator.of][order].view(np.int64)
     if matches is not None:
         numbers = np.where(matches[order], numbers, accumulator.identity)
     merged: Int64s = accumulator.merge.reduceat(numbers, begins)

@@ -11,7 +11,7 @@ Source of the constants: Steele, Lea, Flood, "Fast Splittable Pseudorandom Numbe
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from hashlib import blake2b
 
 import numpy as np
@@ -53,7 +53,8 @@ def integer_codes(values: Int64s) -> UInt64s:
 
 def integers_of(codes: UInt64s) -> Int64s:
     """Return the int64 keys of these codes."""
-    return unmix(codes).view(np.int64)
+    values: Int64s = unmix(codes).view(np.int64)
+    return values
 
 
 def combine(codes: Sequence[UInt64s]) -> UInt64s:
@@ -64,22 +65,38 @@ def combine(codes: Sequence[UInt64s]) -> UInt64s:
     return combined
 
 
-class TextCodes:
-    """Codes of texts, with a bounded memory of those met before."""
+class TextCodes(dict[str | None, int]):
+    """Codes of texts, each made once: the first 8 bytes of its BLAKE2b. None counts as "".
+
+    A dictionary that fills itself, because looking a text up is on the path of every event.
+    `forget` bounds its memory; codes are the same afterwards.
+    """
 
     def __init__(self) -> None:
-        self._known: dict[str, int] = {}
+        super().__init__()
+        self._texts: dict[int, str] = {}
+        self._older: dict[int, str] = {}
 
-    def of(self, texts: Sequence[str]) -> UInt64s:
-        """Return the code of each text: the first 8 bytes of its BLAKE2b."""
-        known = self._known
-        if len(known) > _TEXT_CACHE_ENTRIES:
-            known.clear()
-        for text in texts:
-            if text not in known:
-                digest = blake2b(text.encode(), digest_size=8).digest()
-                known[text] = int.from_bytes(digest, "little")
-        return np.fromiter(map(known.__getitem__, texts), np.uint64, len(texts))
+    def __missing__(self, text: str | None) -> int:
+        digest = blake2b((text or "").encode(), digest_size=8).digest()
+        code = self[text] = int.from_bytes(digest, "little")
+        self._texts[code] = text or ""
+        return code
+
+    def text_of(self, code: int) -> str:
+        """Return the text of a code made since the last but one `forget`."""
+        text = self._texts.get(code)
+        return self._older[code] if text is None else text
+
+    def of(self, texts: Iterable[str | None], size: int) -> UInt64s:
+        """Return uint64[size], the code of each text."""
+        return np.fromiter(map(self.__getitem__, texts), np.uint64, size)
+
+    def forget(self) -> None:
+        """Drop texts once they are many; those met since the last time can still be turned back."""
+        if len(self) > _TEXT_CACHE_ENTRIES:
+            self.clear()
+            self._older, self._texts = self._texts, {}
 
 
 def group_edges(groups: int) -> UInt64s:

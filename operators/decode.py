@@ -19,7 +19,8 @@ from typing import Annotated, Any
 import msgspec
 import numpy as np
 
-from messages import Int64s, Lines
+from messages import Int64s, Lines, UInt64s
+from operators.codes import TextCodes
 from operators.event_time import parse_times
 from operators.spec import Field
 
@@ -45,8 +46,8 @@ _WHITE_SPACE = b" \t\r\n"
 ARRIVAL = "arrival"
 """The event time of a run that takes the records' arrival for it."""
 
-Texts = list[str] | list[str | None]
-Column = Int64s | Texts
+Column = Int64s | UInt64s
+"""int64 for numbers; for texts uint64, their codes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +66,7 @@ class Decoded:
 
     Attributes:
         columns: One column of length n a field: int64 for integers and decimals (in units of
-            the last place), a list of str for texts.
+            the last place), uint64 codes for texts.
         times_us: int64[n], event times.
         bad_rows: int64[b], ascending: rows that turned out to be no events; they are in
             `rejected`, and their entries in the columns mean nothing.
@@ -107,9 +108,11 @@ class Decoder:
     Args:
         fields: The fields to decode.
         time_field: The name of the text field with the event time, or `ARRIVAL`.
+        texts: Where the codes of texts come from, and can be turned back.
     """
 
-    def __init__(self, fields: Sequence[Field], time_field: str) -> None:
+    def __init__(self, fields: Sequence[Field], time_field: str, texts: TextCodes) -> None:
+        self._texts = texts
         self._fields = tuple(field for field in fields if field.name != time_field)
         self._time_field = time_field
         members = [_member(field) for field in self._fields]
@@ -178,18 +181,18 @@ class Decoder:
         size = len(events)
         columns: dict[str, Column] = {}
         bad: dict[int, tuple[str, str]] = {}
-        for field in self._fields:
-            values = map(attrgetter(field.name), events)
-            if field.kind == "text":
-                columns[field.name] = list(values)
-            elif field.kind == "integer":
-                columns[field.name] = np.fromiter(values, np.int64, size)
+        for spec in self._fields:
+            values = map(attrgetter(spec.name), events)
+            if spec.kind == "text":
+                columns[spec.name] = self._texts.of(values, size)
+            elif spec.kind == "integer":
+                columns[spec.name] = np.fromiter(values, np.int64, size)
             else:
-                numbers = np.fromiter(values, np.float64, size) * 10.0**field.scale
+                numbers = np.fromiter(values, np.float64, size) * 10.0**spec.scale
                 exact = np.abs(numbers) < _EXACT_FLOAT_LIMIT  # False for NaN, too
                 for row in np.flatnonzero(~exact).tolist():
-                    bad.setdefault(row, ("bad_value", f"`{field.name}` is out of range"))
-                columns[field.name] = np.rint(np.where(exact, numbers, 0)).astype(np.int64)
+                    bad.setdefault(row, ("bad_value", f"`{spec.name}` is out of range"))
+                columns[spec.name] = np.rint(np.where(exact, numbers, 0)).astype(np.int64)
         return columns, bad
 
     def _decode_buffer(self, lines: Lines, found: _Found) -> None:
@@ -200,7 +203,7 @@ class Decoder:
                 found.undecodable.update(_undecodable(run.split(b"\n"), first))
             try:
                 events = self._decode_lines(run)
-            except msgspec.DecodeError:
+            except (msgspec.DecodeError, UnicodeDecodeError):
                 events = []
             if len(events) == size:
                 found.events.extend(events)
@@ -218,7 +221,7 @@ class Decoder:
             try:
                 events.extend(map(self._decode, ahead))  # keeps what it took in before an error
                 return
-            except msgspec.DecodeError as error:
+            except (msgspec.DecodeError, UnicodeDecodeError) as error:
                 plain = len(events) - decoded_before - odd_events
                 at = plain + len(odd) - odd_before
                 own, bad = self._decode_apart(first + at, payloads[at], error)
@@ -245,7 +248,7 @@ class Decoder:
         for piece in pieces:
             try:
                 events.append((self._decode(piece), piece))
-            except msgspec.DecodeError as bad:
+            except (msgspec.DecodeError, UnicodeDecodeError) as bad:
                 rejected.append(Rejected(index, _reason_of(bad, piece), str(bad), piece))
         if not events:  # rubbish with line breaks is one reject, not thousands
             return [], [Rejected(index, _reason_of(error, pieces[0]), str(error), payload)]

@@ -83,14 +83,14 @@ def _parse_table(table: npt.NDArray[np.uint8]) -> tuple[Int64s, npt.NDArray[np.b
     else:
         days, is_date = _days(year, month, day)
     valid &= is_date
-    seconds = days * np.int64(86_400) + ((hour * 60 + minute) * 60 + second)
-    return seconds * _US_PER_SECOND + fraction_us, valid
+    seconds = days.astype(np.int64) * 86_400 + ((hour * 60 + minute) * 60 + second)
+    return (seconds * _US_PER_SECOND + fraction_us).astype(np.int64, copy=False), valid
 
 
 _Int32s = npt.NDArray[np.int32]
 
 
-def _days(year: _Int32s, month: _Int32s, day: _Int32s) -> tuple[Int64s, npt.NDArray[np.bool_]]:
+def _days(year: _Int32s, month: _Int32s, day: _Int32s) -> tuple[_Int32s, npt.NDArray[np.bool_]]:
     """Return the days since the epoch, and which of them are days of the calendar."""
     valid = (year >= 1) & (month >= 1) & (month <= 12) & (day >= 1)
     month = np.where(valid, month, 1)
@@ -104,7 +104,7 @@ def _days(year: _Int32s, month: _Int32s, day: _Int32s) -> tuple[Int64s, npt.NDAr
 
 def _number(digits: npt.NDArray[np.uint8]) -> npt.NDArray[np.int32]:
     """Return the numbers whose decimal digits are the rows of digits[places, n]."""
-    total = digits[0].astype(np.int32)
+    total: _Int32s = digits[0].astype(np.int32)
     for place in digits[1:]:
         total *= 10
         total += place

@@ -16,6 +16,7 @@ import numpy as np
 
 import metrics
 from messages import Block, Ended, EndOfInput, Int64s, Late, Mark, Reject, Seen
+from operators.codes import TextCodes
 from operators.decode import Column, Decoded, Decoder, Rejected
 from operators.lateness import NO_TIME, judge_by_arrival, judge_by_jump, late_rows
 from operators.spec import Field, Window
@@ -66,6 +67,7 @@ class Intake:
         windows: The windows that will count the events.
         time_field: The field with the event time, or `ARRIVAL`.
         disorder_us: The allowed disorder.
+        texts: Codes of texts, shared with what turns them back.
         state: What `snapshot` returned, or None.
     """
 
@@ -76,12 +78,13 @@ class Intake:
         windows: Sequence[Window],
         time_field: str,
         disorder_us: int,
+        texts: TextCodes,
         state: dict[str, Any] | None = None,
     ) -> None:
         self._domain = domain
         self._windows = tuple(windows)
         self._disorder_us = disorder_us
-        self._decoder = Decoder(fields, time_field)
+        self._decoder = Decoder(fields, time_field, texts)
         self._shards: dict[str, _Shard] = {}
         self.ledger: Counter[str] = Counter()
         if state is not None:
@@ -147,7 +150,9 @@ class Intake:
             number = str(block.sequence_numbers[decoded.source_of(row)])
             shard.waiting.append((decoded.payload_of(row, block.payloads), number))
         events = rows[judged.accepted]
-        self._account(len(events), decoded.objects - len(block.payloads), len(shard.waiting) - waited)
+        self._account(
+            len(events), decoded.objects - len(block.payloads), len(shard.waiting) - waited
+        )
         self._set_rejects_aside(block, decoded.rejected, taken)
         if len(events):
             taken.rows.append(self._rows(block, decoded, events, judged.before_us, taken))

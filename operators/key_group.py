@@ -14,7 +14,6 @@ from typing import Any
 import metrics
 from messages import AggregateRows, Alert, Closed, Packet, Partial, Scalar
 from operators.accumulators import accumulators_of, read_values
-from operators.partials import key_of_code
 from operators.rules import Rule, iso_time
 from operators.spec import Field, Threshold, Window
 from operators.watermarks import BEGINNING, IdlePolicy, Watermark
@@ -58,7 +57,7 @@ class KeyGroup:
         clock: Callable[[], int],
         state: bytes | None = None,
     ) -> None:
-        restored: dict[str, Any] = pickle.loads(state) if state is not None else {}  # noqa: S301
+        restored: dict[str, Any] = pickle.loads(state) if state is not None else {}
         self._name = name
         self._domain = domain
         self._window = window
@@ -67,9 +66,7 @@ class KeyGroup:
         self._clock = clock
         self._started_at_us = started_at_us
         self._accumulators = accumulators_of(window.values)
-        self._rules = [
-            Rule(domain, rule, window, fields, clock, started_at_us) for rule in rules
-        ]
+        self._rules = [Rule(domain, rule, window, fields, clock, started_at_us) for rule in rules]
         self.windows = OpenWindows(window, restored.get("windows"))
         self.watermark = Watermark(slots, disorder_us, idle, restored.get("watermark"))
         self.ledger: Counter[str] = Counter(restored.get("ledger", {}))
@@ -110,9 +107,7 @@ class KeyGroup:
         change = self.windows.add(partial)
         if not self._early:
             return []
-        return [
-            alert for rule in self._rules for alert in rule.crossings(partial.start_us, change)
-        ]
+        return [alert for rule in self._rules for alert in rule.crossings(partial.start_us, change)]
 
     def _close(self, before_us: int) -> list[GroupOutput]:
         found: list[GroupOutput] = []
@@ -136,13 +131,8 @@ class KeyGroup:
     def _rows(
         self, start_us: int, window: OpenWindow
     ) -> tuple[dict[str, Scalar | bool | None], ...]:
-        if window.keys:
-            keys = [window.keys[code] for code in window.codes.tolist()]
-        else:
-            keys = key_of_code(window.codes)
-        values = read_values(
-            self._window.values, self._accumulators, window.arrays, self._fields
-        )
+        keys = window.keys_of(window.codes)
+        values = read_values(self._window.values, self._accumulators, window.arrays, self._fields)
         start, end = iso_time(start_us), iso_time(start_us + self.windows.length_us)
         emitted_at = iso_time(self._clock())
         cut = self._started_at_us is not None and start_us < self._started_at_us

@@ -83,10 +83,10 @@ def judge_by_jump(times_us: Int64s, maximum_us: int, *, at_end: bool) -> Judged:
         running = int(before[first])
         row += first
         witnesses = times_us[row : row + _WITNESSES]
-        if len(witnesses) < _WITNESSES and not at_end:
-            if _is_jump(witnesses, np.full(len(witnesses), running)).all():
-                waiting = len(witnesses)
-                break
+        undecided = len(witnesses) < _WITNESSES and not at_end
+        if undecided and _is_jump(witnesses, np.full(len(witnesses), running)).all():
+            waiting = len(witnesses)
+            break
         believed[row] = _believes(witnesses, running)
         if believed[row]:
             running = max(running, int(times_us[row]))
@@ -113,7 +113,8 @@ def late_rows(
     if (times_us >= before_us - disorder_us).all():  # the usual case: a later time is never late
         return np.zeros(len(times_us), bool)
     ends_us = times_us - times_us % length_us + length_us
-    return (before_us != NO_TIME) & (ends_us <= before_us - disorder_us)
+    late: npt.NDArray[np.bool_] = (before_us != NO_TIME) & (ends_us <= before_us - disorder_us)
+    return late
 
 
 def _believes(witnesses: Int64s, running: int) -> bool:
@@ -128,7 +129,8 @@ def _believes(witnesses: Int64s, running: int) -> bool:
 
 def _is_jump(times_us: Int64s, before_us: Int64s) -> npt.NDArray[np.bool_]:
     """A shard that has shown nothing yet is jumped ahead of by any time."""
-    return (before_us == NO_TIME) | (times_us > before_us + MAXIMUM_JUMP_US)
+    jumps: npt.NDArray[np.bool_] = (before_us == NO_TIME) | (times_us > before_us + MAXIMUM_JUMP_US)
+    return jumps
 
 
 def _running_before(times_us: Int64s, maximum_us: int) -> Int64s:

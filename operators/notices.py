@@ -45,13 +45,13 @@ class Notices:
         groups: Sequence[str],
         state: bytes | None = None,
     ) -> None:
-        restored: dict[str, Any] = pickle.loads(state) if state is not None else {}  # noqa: S301
+        restored: dict[str, Any] = pickle.loads(state) if state is not None else {}
         self._spec = spec
         self._domain = domain
         self._length_us = window.length_seconds * _US_PER_SECOND
         self._cooldown_us = round(spec.cooldown_seconds * _US_PER_SECOND)
         self._notifies = {level.severity for level in spec.levels if level.notify}
-        self._watermarks = {group: BEGINNING for group in groups}
+        self._watermarks = dict.fromkeys(groups, BEGINNING)
         self._watermarks.update(restored.get("watermarks", {}))
         # Of windows that a group has still open: who was told, and who waits for the digest.
         self._told: dict[int, set[str]] = restored.get("told", {})

@@ -8,11 +8,10 @@ aggregation), and marks are sent once a group and tick.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import chain
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
 
 from messages import Int64s, Mark, Packet, Partial, Scalar, UInt64s
 from operators.accumulators import accumulate, accumulators_of
@@ -22,7 +21,6 @@ from operators.codes import (
     first_of_runs,
     group_edges,
     integer_codes,
-    integers_of,
 )
 from operators.decode import Column
 from operators.intake import Rows, Taken
@@ -31,31 +29,24 @@ from operators.spec import Count, Distinct, Window
 _US_PER_SECOND = 1_000_000
 
 
-class Columns:
+class _Columns:
     """The rows of one tick, with each column's codes made once."""
 
-    def __init__(self, rows: Sequence[Rows], texts: TextCodes) -> None:
-        self.columns: dict[str, Column] = {}
-        self._codes: dict[str, UInt64s] = {}
-        self._texts = texts
-        for name in rows[0].columns:
-            parts = [part.columns[name] for part in rows]
-            if isinstance(parts[0], np.ndarray):
-                self.columns[name] = parts[0] if len(parts) == 1 else np.concatenate(parts)
-            else:
-                self.columns[name] = list(chain.from_iterable(parts))
+    def __init__(self, rows: Sequence[Rows]) -> None:
+        self.columns: dict[str, Column] = {
+            name: np.concatenate([part.columns[name] for part in rows]) for name in rows[0].columns
+        }
         self.times_us: Int64s = np.concatenate([part.times_us for part in rows])
+        self._codes: dict[str, UInt64s] = {}
 
     def codes(self, name: str) -> UInt64s:
         """Return uint64[n], the codes of one column."""
         if name not in self._codes:
             column = self.columns[name]
-            if isinstance(column, np.ndarray):
-                self._codes[name] = integer_codes(column)
-            else:
-                encoded = pa.array(column, pa.string()).fill_null("").dictionary_encode()
-                distinct = self._texts.of(encoded.dictionary.to_pylist())
-                self._codes[name] = distinct[encoded.indices.to_numpy()]
+            is_text = column.dtype == np.uint64
+            self._codes[name] = (
+                column.view(np.uint64) if is_text else integer_codes(column.view(np.int64))
+            )
         return self._codes[name]
 
 
@@ -65,13 +56,19 @@ class Partials:
     Args:
         windows: The windows of the run.
         group_names: For each window's name, the state keys of its groups, in order.
+        texts: What the rows' codes of texts were made with.
     """
 
-    def __init__(self, windows: Sequence[Window], group_names: Mapping[str, Sequence[str]]) -> None:
+    def __init__(
+        self,
+        windows: Sequence[Window],
+        group_names: Mapping[str, Sequence[str]],
+        texts: TextCodes,
+    ) -> None:
         self._windows = tuple(windows)
         self._names = group_names
         self._edges = {window.name: group_edges(window.groups) for window in windows}
-        self._texts = TextCodes()
+        self._texts = texts
 
     def packets(self, taken: Sequence[Taken]) -> list[Packet]:
         """Return one packet for each group that has something to hear."""
@@ -79,11 +76,12 @@ class Partials:
         rows = [part for one in taken for part in one.rows]
         partials: dict[str, list[Partial]] = {}
         if rows:
-            columns = Columns(rows, self._texts)
+            columns = _Columns(rows)
             for index, window in enumerate(self._windows):
                 counted = _counted_rows(rows, index)
                 for name, partial in self._aggregate(window, columns, counted):
                     partials.setdefault(name, []).append(partial)
+        self._texts.forget()
         if marks:
             names = [name for window in self._windows for name in self._names[window.name]]
         else:
@@ -91,7 +89,7 @@ class Partials:
         return [Packet(name, marks, tuple(partials.get(name, ()))) for name in names]
 
     def _aggregate(
-        self, window: Window, columns: Columns, counted: Int64s | None
+        self, window: Window, columns: _Columns, counted: Int64s | None
     ) -> Iterator[tuple[str, Partial]]:
         """Yield (group name, partial) for each window and group that has rows."""
         length_us = window.length_seconds * _US_PER_SECOND
@@ -106,12 +104,14 @@ class Partials:
         run_starts, run_codes = starts_us[begins], codes[begins]
         first_rows = order[begins]
         arrays = self._arrays(window, columns, order, begins)
-        pairs = [
-            _distinct_pairs(codes, columns.codes(value.of)[order], begins, counts)
+        members = [
+            combine([codes, columns.codes(value.of)[order]])
             for value in window.values
             if isinstance(value, Distinct)
         ]
-        keys = _keys(window, columns, first_rows)
+        run_of_row = np.repeat(np.arange(len(begins)), counts) if members else begins
+        ends = np.append(begins, len(order))
+        keys = self._keys(window, columns, first_rows)
         for group, (lo, hi) in _cut(run_starts, run_codes, self._edges[window.name]):
             yield (
                 self._names[window.name][group],
@@ -120,14 +120,20 @@ class Partials:
                     codes=run_codes[lo:hi],
                     keys=None if keys is None else tuple(keys[lo:hi]),
                     values=tuple(array[lo:hi] for array in arrays),
-                    members=tuple(_slice_pairs(pair, lo, hi) for pair in pairs),
+                    members=tuple(
+                        (pairs[ends[lo] : ends[hi]], run_of_row[ends[lo] : ends[hi]] - lo)
+                        for pairs in members
+                    ),
                     events=int(counts[lo:hi].sum()),
                 ),
             )
 
-    @staticmethod
     def _arrays(
-        window: Window, columns: Columns, order: Int64s, begins: npt.NDArray[np.intp]
+        self,
+        window: Window,
+        columns: _Columns,
+        order: Int64s,
+        begins: npt.NDArray[np.intp],
     ) -> list[Int64s]:
         arrays: list[Int64s] = []
         for accumulator in accumulators_of(window.values):
@@ -137,12 +143,25 @@ class Partials:
                 continue
             matches = None
             if not isinstance(value, Count) and value.where is not None:
-                wanted = TextCodes().of([value.where.equals])[0]
+                wanted = np.uint64(self._texts[value.where.equals])
                 matches = columns.codes(value.where.field) == wanted
-            arrays.append(
-                accumulate(accumulator, value, columns.columns, matches, order, begins)
-            )
+            arrays.append(accumulate(accumulator, columns.columns, matches, order, begins))
         return arrays
+
+    def _keys(
+        self, window: Window, columns: _Columns, rows: Int64s
+    ) -> list[tuple[Scalar, ...]] | None:
+        """Return the keys at `rows`; None for one integer: its code can be turned back."""
+        parts: list[list[Scalar]] = []
+        for name in window.key:
+            entries = columns.columns[name][rows]
+            if entries.dtype == np.uint64:
+                parts.append([self._texts.text_of(code) for code in entries.tolist()])
+            elif len(window.key) == 1:
+                return None
+            else:
+                parts.append(entries.tolist())
+        return list(zip(*parts, strict=True))
 
 
 def _counted_rows(rows: Sequence[Rows], window: int) -> Int64s | None:
@@ -160,10 +179,7 @@ def _counted_rows(rows: Sequence[Rows], window: int) -> Int64s | None:
 
 def _order(starts_us: Int64s, codes: UInt64s, rows: Int64s | None) -> Int64s:
     """Return the rows sorted by (window, code): one sort by code, then a cheap stable one."""
-    if rows is not None:
-        order = rows[np.argsort(codes[rows])]
-    else:
-        order = np.argsort(codes)
+    order = np.argsort(codes) if rows is None else rows[np.argsort(codes[rows])]
     if len(order) == 0:
         return order
     sorted_starts = starts_us[order]
@@ -174,56 +190,13 @@ def _order(starts_us: Int64s, codes: UInt64s, rows: Int64s | None) -> Int64s:
     return order[np.argsort(narrow, kind="stable")]
 
 
-def _keys(
-    window: Window, columns: Columns, rows: Int64s
-) -> list[tuple[Scalar, ...]] | None:
-    """Return the keys at `rows`; None for one integer, which its code can be turned back into."""
-    if len(window.key) == 1 and isinstance(columns.columns[window.key[0]], np.ndarray):
-        return None
-    parts: list[list[Scalar]] = []
-    for name in window.key:
-        column = columns.columns[name]
-        if isinstance(column, np.ndarray):
-            parts.append(column[rows].tolist())
-        else:
-            parts.append([column[row] or "" for row in rows.tolist()])
-    return list(zip(*parts, strict=True))
-
-
-def key_of_code(codes: UInt64s) -> list[tuple[Scalar, ...]]:
-    """Return the one-integer keys of these codes."""
-    return [(number,) for number in integers_of(codes).tolist()]
-
-
 def _cut(
     starts_us: Int64s, codes: UInt64s, edges: UInt64s
 ) -> Iterator[tuple[int, tuple[int, int]]]:
     """Yield (group, (begin, end)) for each run of one window and one group."""
     window_begins = [*first_of_runs(starts_us).tolist(), len(codes)]
-    for begin, end in zip(window_begins, window_begins[1:], strict=False):
+    for begin, end in pairwise(window_begins):
         bounds = [begin, *(np.searchsorted(codes[begin:end], edges) + begin).tolist(), end]
-        for group, (lo, hi) in enumerate(zip(bounds, bounds[1:], strict=False)):
+        for group, (lo, hi) in enumerate(pairwise(bounds)):
             if lo < hi:
                 yield group, (lo, hi)
-
-
-_Pairs = tuple[UInt64s, Int64s]
-
-
-def _distinct_pairs(
-    codes: UInt64s, members: UInt64s, begins: npt.NDArray[np.intp], counts: Int64s
-) -> _Pairs:
-    """Return the distinct (key, member) pairs' codes, and each one's key by index, ascending."""
-    run_of_row = np.repeat(np.arange(len(begins)), counts)
-    order = np.argsort(members)
-    order = order[np.argsort(run_of_row[order], kind="stable")]
-    run_of_row, members = run_of_row[order], members[order]
-    first = first_of_runs(run_of_row, members)
-    run_of_pair = run_of_row[first]
-    return combine([codes[begins][run_of_pair], members[first]]), run_of_pair
-
-
-def _slice_pairs(pairs: _Pairs, lo: int, hi: int) -> tuple[UInt64s, Int64s]:
-    codes, run_of_pair = pairs
-    begin, end = np.searchsorted(run_of_pair, [lo, hi]).tolist()
-    return codes[begin:end], run_of_pair[begin:end] - lo

@@ -13,7 +13,6 @@ import numpy as np
 
 from messages import Alert, Int64s, Scalar
 from operators.accumulators import accumulators_of
-from operators.partials import key_of_code
 from operators.spec import Field, Level, Sum, Threshold, Window
 from operators.windows import Change, OpenWindow
 
@@ -94,10 +93,7 @@ class Rule:
     ) -> Iterator[Alert]:
         now_us = self._clock()
         codes = window.codes[rows]
-        if window.keys:
-            keys = [window.keys[code] for code in codes.tolist()]
-        else:
-            keys = key_of_code(codes)
+        keys = window.keys_of(codes)
         numbers = window.arrays[self._array][rows].tolist()
         cut = self._started_at_us is not None and start_us < self._started_at_us
         for key, number, level, phase in zip(keys, numbers, levels, phases, strict=True):

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from messages import Adopted, EndOfInput, Ended, Hello, Idle, Mark, Seen
+from messages import Adopted, Ended, EndOfInput, Hello, Idle, Mark, Seen
 
 IdlePolicy = Literal["wallclock", "exclude", "hold"]
 """What an idle shard does: moves with the clock, is left out, or holds the watermark back."""
@@ -139,9 +139,7 @@ class Watermark:
                 return max(shard.idle_us, shard.maximum_us or shard.idle_us)
         if shard.maximum_us is not None:
             return shard.maximum_us
-        inherited = [
-            self._hold(parent, idle) for parent in shard.parents if parent in self._shards
-        ]
+        inherited = [self._hold(parent, idle) for parent in shard.parents if parent in self._shards]
         holding = [hold for hold in inherited if hold is not None]
         if inherited and not holding:
             return None

@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from messages import Int64s, Partial, Scalar, UInt64s
 from operators.accumulators import accumulators_of
+from operators.codes import first_of_runs, integers_of
 from operators.spec import Distinct, Window
 
 _US_PER_SECOND = 1_000_000
@@ -35,6 +36,12 @@ class OpenWindow:
     arrays: list[Int64s]
     pairs: list[UInt64s]
     keys: dict[int, tuple[Scalar, ...]] = field(default_factory=dict)
+
+    def keys_of(self, codes: UInt64s) -> list[tuple[Scalar, ...]]:
+        """Return the keys of these codes."""
+        if self.keys:
+            return [self.keys[code] for code in codes.tolist()]
+        return [(number,) for number in integers_of(codes).tolist()]
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +140,7 @@ def _add_pairs(pairs: UInt64s, partial: Partial, which: int) -> tuple[UInt64s, I
     """Add a partial's distinct pairs; return all pairs, and how many were new for each key."""
     codes, key_of_pair = partial.members[which]
     order = np.argsort(codes)
+    order = order[first_of_runs(codes[order])]
     codes, key_of_pair = codes[order], key_of_pair[order]
     at = np.searchsorted(pairs, codes)
     is_new = np.ones(len(at), bool)

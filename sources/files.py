@@ -16,7 +16,7 @@ import io
 import itertools
 import sys
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import IO
@@ -155,7 +155,10 @@ def _skip(stream: IO[bytes], size: int) -> None:
 
 def _line_blocks(stream: IO[bytes]) -> Iterator[Lines]:
     """Yield whole lines, without their ends; a line that is too long is cut and so rejected."""
-    read = stream.read1 if stream is sys.stdin.buffer else stream.read
+    # Standard input gives what is there at once; a file or an archive fills the whole block.
+    read: Callable[[int], bytes] = stream.read
+    if stream is sys.stdin.buffer and isinstance(stream, io.BufferedReader):
+        read = stream.read1
     rest = b""
     while chunk := read(_READ_BYTES):
         end = chunk.rfind(b"\n")
