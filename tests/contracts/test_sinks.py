@@ -14,10 +14,13 @@ import pytest
 from errors import KinewaxError, MissingResourceError
 from messages import Output
 from sinks.base import Part, Sink
+from sinks.delivery import DeliveryOptions
 from tests.fakes.fault_proxy import FaultProxy, fault_proxy
 from tests.fakes.sink_cases import (
     ALL_CASES,
     AWS_CASES,
+    IMPATIENT,
+    PATIENT,
     Aws,
     Case,
     files_case,
@@ -40,40 +43,45 @@ def make_case(
     unique_name: Callable[[str], str],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-) -> Callable[[str], Case]:
-    def make(name: str) -> Case:
+) -> Callable[..., Case]:
+    def make(name: str, delivery: DeliveryOptions = PATIENT) -> Case:
         if name == "files":
             return files_case(tmp_path, monkeypatch)
         if name == "stdout":
             return stdout_case()
-        return AWS_CASES[name](Aws(moto, proxy, unique_name("sink")))
+        return AWS_CASES[name](Aws(moto, proxy, unique_name("sink")), delivery)
 
     return make
 
 
 @pytest.fixture(params=ALL_CASES)
-def case(request: pytest.FixtureRequest, make_case: Callable[[str], Case]) -> Case:
+def case(request: pytest.FixtureRequest, make_case: Callable[..., Case]) -> Case:
     return make_case(request.param)
 
 
 @pytest.fixture(params=list(AWS_CASES))
-def aws_case(request: pytest.FixtureRequest, make_case: Callable[[str], Case]) -> Case:
+def aws_case(request: pytest.FixtureRequest, make_case: Callable[..., Case]) -> Case:
     return make_case(request.param)
 
 
 @pytest.fixture(params=[name for name in ALL_CASES if name != "cloudwatch"])
-def raising_case(request: pytest.FixtureRequest, make_case: Callable[[str], Case]) -> Case:
-    """A sink whose items may not be lost: all but the metric."""
-    return make_case(request.param)
+def raising_case(request: pytest.FixtureRequest, make_case: Callable[..., Case]) -> Case:
+    """A sink whose items may not be lost (all but the metric), soon at its deadline."""
+    return make_case(request.param, IMPATIENT)
 
 
 @pytest.fixture(params=[name for name in AWS_CASES if name != "cloudwatch"])
-def raising_aws_case(request: pytest.FixtureRequest, make_case: Callable[[str], Case]) -> Case:
+def raising_aws_case(request: pytest.FixtureRequest, make_case: Callable[..., Case]) -> Case:
     return make_case(request.param)
 
 
 @pytest.fixture(params=["aggregates", "dead_letters", "kinesis"])
-def batched_case(request: pytest.FixtureRequest, make_case: Callable[[str], Case]) -> Case:
+def impatient_batched_case(request: pytest.FixtureRequest, make_case: Callable[..., Case]) -> Case:
+    return make_case(request.param, IMPATIENT)
+
+
+@pytest.fixture(params=["aggregates", "dead_letters", "kinesis"])
+def batched_case(request: pytest.FixtureRequest, make_case: Callable[..., Case]) -> Case:
     return make_case(request.param)
 
 
@@ -174,15 +182,17 @@ def test_entries_that_failed_are_sent_again_alone(batched_case: Case, proxy: Fau
 
 
 def test_one_entry_that_fails_until_the_deadline_raises_and_its_neighbours_arrived_once(
-    batched_case: Case, proxy: FaultProxy
+    impatient_batched_case: Case, proxy: FaultProxy
 ) -> None:
-    proxy.fail_entries(batched_case.action, "InternalFailure", lambda number, _: number == 0)
-    with opened(batched_case) as part:
+    proxy.fail_entries(
+        impatient_batched_case.action, "InternalFailure", lambda number, _: number == 0
+    )
+    with opened(impatient_batched_case) as part:
         with pytest.raises(KinewaxError, match="InternalFailure"):
-            deliver(part, batched_case.items(0, 12))
-        arrived = batched_case.arrived()
+            deliver(part, impatient_batched_case.items(0, 12))
+        arrived = impatient_batched_case.arrived()
         assert set(arrived.values()) == {1}
-        assert set(arrived) < batched_case.names(0, 12)
+        assert set(arrived) < impatient_batched_case.names(0, 12)
 
 
 # ---- state --------------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -38,9 +38,8 @@ from tests.fakes.fault_proxy import FaultProxy
 from tests.servers import FAKE_CREDENTIALS, REGION, Clients
 
 START_US = 1_700_000_000_000_000
-PATIENCE = DeliveryOptions(
-    deadline_seconds=0.6, first_pause_seconds=0.02, longest_pause_seconds=0.1
-)
+PATIENT = DeliveryOptions(first_pause_seconds=0.02, longest_pause_seconds=0.1)
+IMPATIENT = replace(PATIENT, deadline_seconds=0.4)
 SEED_KEY = "userid#{user_id}#appserver#app-server-tomcat-123"
 SEED_SUBJECT = (
     "Possible DDoS detected, by user_id {user_id} with a number of attempts of : {value}/window"
@@ -141,13 +140,22 @@ class Aws:
     def __init__(self, server: Clients, proxy: FaultProxy, name: str) -> None:
         self.server = server
         self.proxy = proxy
+        self.url = proxy.url
         self.name = name
+
+    @classmethod
+    def behind(cls, url: str, name: str) -> Aws:
+        """Return the same place as another process sees it: sinks only."""
+        place = cls.__new__(cls)
+        place.url = url
+        place.name = name
+        return place
 
     def client(self, service: str, read_timeout: float = 2.0) -> Any:
         """Return a client as the service makes them: no retries of its own."""
         return boto3.client(
             service,
-            endpoint_url=self.proxy.url,
+            endpoint_url=self.url,
             region_name=REGION,
             aws_access_key_id=FAKE_CREDENTIALS["AWS_ACCESS_KEY_ID"],
             aws_secret_access_key=FAKE_CREDENTIALS["AWS_SECRET_ACCESS_KEY"],
@@ -238,8 +246,8 @@ class Aws:
             "table": self.name,
             "key_templates": {"high_volume": SEED_KEY},
             "subject_templates": {"high_volume": SEED_SUBJECT},
-            "delivery": PATIENCE,
-            "notify_seconds": 0.3,
+            "delivery": PATIENT,
+            "notify_seconds": 20.0,
         }
         return IncidentsSink(
             self.client("dynamodb"),
@@ -278,7 +286,7 @@ class Aws:
     def firehose(
         self, dead_letters: Callable[[], Part] | None = None, **options: Any
     ) -> FirehoseSink:
-        given = {"stream": self.name, "delivery": PATIENCE, "domain": "ecommerce"}
+        given = {"stream": self.name, "delivery": PATIENT, "domain": "ecommerce"}
         return FirehoseSink(
             self.client("firehose"),
             FirehoseOptions(**(given | options)),
@@ -312,7 +320,7 @@ class Aws:
     def kinesis(
         self, dead_letters: Callable[[], Part] | None = None, **options: Any
     ) -> KinesisSink:
-        given: dict[str, Any] = {"stream": self.name, "delivery": PATIENCE}
+        given: dict[str, Any] = {"stream": self.name, "delivery": PATIENT}
         return KinesisSink(
             self.client("kinesis"),
             KinesisOptions(**(given | options)),
@@ -340,7 +348,7 @@ class Aws:
         }
 
     def cloudwatch(self, **options: Any) -> CloudWatchSink:
-        given = {"namespace": self.name, "delivery": PATIENCE}
+        given = {"namespace": self.name, "delivery": PATIENT}
         return CloudWatchSink(
             self.client("cloudwatch"), CloudWatchOptions(**(given | options)), rng=random.Random(1)
         )
@@ -361,9 +369,9 @@ def _finals(first: int, count: int) -> list[Alert]:
     return [alert(number) for number in range(first, first + count)]
 
 
-def incidents_case(aws: Aws) -> Case:
+def incidents_case(aws: Aws, delivery: DeliveryOptions) -> Case:
     aws.table()
-    sink = aws.incidents(topic_arn=aws.topic(), parts=1)
+    sink = aws.incidents(topic_arn=aws.topic(), parts=1, delivery=delivery)
     return Case(
         name="incidents",
         sink=sink,
@@ -376,11 +384,11 @@ def incidents_case(aws: Aws) -> Case:
     )
 
 
-def aggregates_case(aws: Aws) -> Case:
+def aggregates_case(aws: Aws, delivery: DeliveryOptions) -> Case:
     aws.delivery_stream()
     return Case(
         name="aggregates",
-        sink=aws.firehose(),
+        sink=aws.firehose(delivery=delivery),
         # Rows of 200 KiB: five make a record, so that a call has several.
         items=lambda first, count: [
             rows(number, 1, padding="x" * 200_000) for number in range(first, first + count)
@@ -392,11 +400,11 @@ def aggregates_case(aws: Aws) -> Case:
     )
 
 
-def dead_letters_case(aws: Aws) -> Case:
+def dead_letters_case(aws: Aws, delivery: DeliveryOptions) -> Case:
     aws.delivery_stream()
     return Case(
         name="dead_letters",
-        sink=aws.firehose(name="dead_letters", accepts=(Late, Reject)),
+        sink=aws.firehose(name="dead_letters", accepts=(Late, Reject), delivery=delivery),
         items=lambda first, count: [
             late(number) if number % 2 else reject(number, b"\xff" * 200_000)
             for number in range(first, first + count)
@@ -408,11 +416,11 @@ def dead_letters_case(aws: Aws) -> Case:
     )
 
 
-def kinesis_case(aws: Aws) -> Case:
+def kinesis_case(aws: Aws, delivery: DeliveryOptions) -> Case:
     aws.stream()
     return Case(
         name="kinesis",
-        sink=aws.kinesis(),
+        sink=aws.kinesis(delivery=delivery),
         items=_finals,
         arrived=lambda: Counter(str(record["user_id"]) for record in aws.records()),
         names=lambda first, count: {str(number) for number in range(first, first + count)},
@@ -421,7 +429,7 @@ def kinesis_case(aws: Aws) -> Case:
     )
 
 
-def cloudwatch_case(aws: Aws) -> Case:
+def cloudwatch_case(aws: Aws, delivery: DeliveryOptions) -> Case:
     hour_us = 3_600_000_000
     end_us = (now_us() // hour_us - 1) * hour_us
 
@@ -437,7 +445,7 @@ def cloudwatch_case(aws: Aws) -> Case:
 
     return Case(
         name="cloudwatch",
-        sink=aws.cloudwatch(),
+        sink=aws.cloudwatch(delivery=delivery),
         items=items,
         arrived=arrived,
         names=lambda first, count: {f"level-{number}" for number in range(first, first + count)},
@@ -518,7 +526,7 @@ def payload_of(line: dict[str, Any]) -> bytes:
     return str(line.get("payload", line.get("event"))).encode()
 
 
-AWS_CASES: dict[str, Callable[[Aws], Case]] = {
+AWS_CASES: dict[str, Callable[[Aws, DeliveryOptions], Case]] = {
     "incidents": incidents_case,
     "aggregates": aggregates_case,
     "dead_letters": dead_letters_case,
