@@ -3,11 +3,13 @@
 One socket pair a worker. The worker writes a JSON object a line; the supervisor reads them and
 learns of the worker's death, however it came, as the end of the stream. The worker in turn learns
 of the supervisor's death the same way and ends at once: two generations of workers on one recovery
-store would ruin it.
+store would ruin it. The supervisor writes one byte only: the word to go, when all workers of a
+cluster are ready, since the engine waits a second after each peer that doesn't listen yet.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import threading
@@ -74,6 +76,7 @@ class Reporter:
         self._socket = socket.socket(fileno=descriptor)
         self._lock = threading.Lock()
         self._failed = False
+        self._go = threading.Event()
 
     def send(self, kind: str, **fields: Any) -> None:
         """Send one report; a supervisor that is gone is no error here."""
@@ -97,12 +100,18 @@ class Reporter:
         def watch() -> None:
             try:
                 while self._socket.recv(1):
-                    pass  # the supervisor never writes
+                    self._go.set()
             except OSError:
                 pass  # a reset is an end too
             end(1)
 
         threading.Thread(target=watch, name="supervisor-watch", daemon=True).start()
+
+
+    def wait_to_go(self) -> None:
+        """Say that this worker is ready, and wait until all are."""
+        self.send("ready")
+        self._go.wait()
 
 
 class Listener:
@@ -140,6 +149,11 @@ class Listener:
                 self.ended = True
         *lines, self._rest = b"".join(received).split(b"\n")
         return [orjson.loads(line) for line in lines if line]
+
+    def go(self) -> None:
+        """Let the worker go on; one that has died is seen elsewhere."""
+        with contextlib.suppress(OSError):
+            self.socket.send(b"!")
 
     def close(self) -> None:
         """Close both ends."""

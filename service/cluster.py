@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from errors import KinewaxError
 from service.channel import Failure, Listener
 
+_LISTEN_SECONDS = 0.03
 _LOOPBACK = "127.0.0.1"
 
 
@@ -47,6 +48,7 @@ class Worker:
         process: The child.
         listener: Its reporting line.
         heard_at: When it last reported, in monotonic seconds.
+        ready: Whether it waits for the word to go.
         polled: Whether its dataflow reads: the cluster is connected.
         still_seconds: For how long its loop had stood still when it last reported.
         usage: What it cost, reported at its end.
@@ -57,6 +59,7 @@ class Worker:
     process: subprocess.Popen[bytes]
     listener: Listener
     heard_at: float
+    ready: bool = False
     polled: bool = False
     still_seconds: float = 0.0
     usage: dict[str, float] = field(default_factory=dict)
@@ -67,6 +70,8 @@ class Worker:
         for report in self.listener.reports():
             self.heard_at = time.monotonic()
             match report:
+                case {"kind": "ready"}:
+                    self.ready = True
                 case {"kind": "polled"}:
                     self.polled = True
                 case {"kind": "beat", "still_seconds": still_seconds}:
@@ -92,6 +97,7 @@ class Cluster:
         addresses = free_addresses(processes)
         self.workers: list[Worker] = []
         self._killed: set[int] = set()
+        self._gone = False
         try:
             for index in range(processes):
                 self.workers.append(_start(index, addresses, command, environment))
@@ -111,6 +117,15 @@ class Cluster:
         for worker in self.workers:
             if worker.process.poll() is None:
                 worker.process.send_signal(number)
+
+    def go_when_ready(self) -> None:
+        """Let all go once all are ready, each a little after those that it will connect to."""
+        if self._gone or not all(worker.ready for worker in self.workers):
+            return
+        self._gone = True
+        for worker in self.workers:
+            worker.listener.go()
+            time.sleep(_LISTEN_SECONDS if len(self.workers) > 1 else 0)
 
     def end(self) -> None:
         """Kill what is alive, and hear what all have said; does nothing the second time."""

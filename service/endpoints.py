@@ -106,6 +106,14 @@ def start_position(start: str, started_at_us: int) -> StartPosition:
     return StartPosition("AT_TIMESTAMP", round(datetime.fromisoformat(start).timestamp() * 1e6))
 
 
+def cut_at_us(url: str, start: str, started_at_us: int) -> int | None:
+    """Return the moment before which events are missing; None where reading starts at the oldest.
+
+    Windows that begin earlier are partial.
+    """
+    return start_position(start, started_at_us).t_us if url.startswith(KINESIS) else None
+
+
 def source_layout(url: str, source: Source, aws: Aws) -> dict[str, str | int]:
     """Return what ties a recovery store to its source, asking AWS who the stream is.
 

@@ -14,6 +14,7 @@ from dataflows.pipeline import Options, layout_of
 from dataflows.registry import find_domain
 from errors import SettingsError
 from operators.spec import Window
+from service import endpoints
 from service.settings import Settings, microseconds
 
 
@@ -85,14 +86,15 @@ class Job:
             msg = f"domain {domain.name} has no time {chosen!r}"
             raise SettingsError(msg, hint=f"its times: {', '.join(domain.time_choices)}")
         historical = chosen in domain.times[1:]  # the first is stamped when the event is sent
-        latest = self.settings.source.start == "LATEST"
         return Options(
             time=chosen,
             disorder_us=microseconds(event_time.disorder),
             idle=event_time.idle or ("exclude" if historical else "wallclock"),
             windows=self.settings.windows.run,
             early=self.settings.windows.early,
-            started_at_us=self.started_at_us if latest else None,
+            started_at_us=endpoints.cut_at_us(
+                self.source, self.settings.source.start, self.started_at_us
+            ),
         )
 
     def layout(self) -> dict[str, str]:

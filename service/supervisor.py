@@ -207,6 +207,7 @@ class Supervisor:
                         if key.data.process.wait() != 0:
                             cluster.end()
                             return cluster.why()
+                cluster.go_when_ready()
         return None
 
     def _sleep(self, seconds: float) -> bool:

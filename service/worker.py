@@ -111,6 +111,7 @@ def run(spec: Spec) -> int:
         flow = _build(spec, drain, vitals)
         watch(flow, reporter.fail)
         _start_beats(spec, reporter, vitals)
+        reporter.wait_to_go()
         cluster_main(  # type: ignore[no-untyped-call]
             flow,
             list(spec.addresses),
