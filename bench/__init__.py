@@ -1,0 +1,1 @@
+"""Benchmarks of kinewax: `python -m bench CASE`; README.md says how and what bounds them."""

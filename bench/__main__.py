@@ -1,0 +1,109 @@
+"""Measure one case and write bench/results/CASE.json: `python -m bench CASE`.
+
+What a case measures, under which conditions and what bounds it stands in bench/README.md; the
+figures in other pages come from these files.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import subprocess
+import sys
+from collections.abc import Callable
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from bench import getrecords_decode, pipeline
+
+ROOT = Path(__file__).resolve().parent.parent
+RESULTS = ROOT / "bench" / "results"
+_LIBRARIES = ("bytewax", "boto3", "msgspec", "numpy", "orjson", "pyarrow")
+
+CASES: dict[str, tuple[str, Callable[[], dict[str, Any]]]] = {
+    "seed_job": (
+        "2 M events of 400,000 users, counted by user, through the command line",
+        lambda: pipeline.run(windows=("user_actions",)),
+    ),
+    "ecommerce_full": (
+        "the same events, every window of the domain",
+        lambda: pipeline.run(windows=()),
+    ),
+    "getrecords_decode": (
+        "bodies of GetRecords to blocks, beside botocore's own parser",
+        getrecords_decode.run,
+    ),
+}
+
+
+def main() -> int:
+    """Run the case that is named on the command line."""
+    listed = "\n".join(f"  {name:18} {summary}" for name, (summary, _) in CASES.items())
+    parser = argparse.ArgumentParser(
+        prog="python -m bench",
+        description=f"Cases:\n{listed}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("case", metavar="CASE", choices=CASES, help=", ".join(CASES))
+    case = parser.parse_args().case
+    before = os.getloadavg()[0]
+    measured = CASES[case][1]()
+    result = {
+        "case": case,
+        "metrics": measured["metrics"],
+        "runs": measured["runs"],
+        "machine": {**machine(), "load_before": round(before, 2)},
+        "commit": commit(),
+        "command": f"make bench CASE={case}",
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+    RESULTS.mkdir(exist_ok=True)
+    path = RESULTS / f"{case}.json"
+    path.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    print(json.dumps(result["metrics"], indent=2))
+    print(path.relative_to(ROOT))
+    return 0
+
+
+def machine() -> dict[str, Any]:
+    """Describe what the figures were measured on."""
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return {
+        "cpu": _processor(),
+        "cores": os.cpu_count(),
+        "memory_gib": round(memory / 1024**3, 1),
+        "os": platform.platform(),
+        "python": platform.python_version(),
+        **{library: version(library) for library in _LIBRARIES},
+    }
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        lines = []
+    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(names, platform.processor() or platform.machine())
+
+
+def commit() -> str:
+    """Name the commit that is measured; `+` after it means that files differ from it."""
+
+    def git(*arguments: str) -> str:
+        done = subprocess.run(
+            ["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=False
+        )
+        return done.stdout.strip()
+
+    # A result that was just written is no change of what is measured.
+    changed = git("status", "--porcelain", "--", ".", ":!bench/results")
+    return (git("rev-parse", "HEAD") or "unknown") + ("+" if changed else "")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
