@@ -20,6 +20,9 @@ from botocore.exceptions import (
     PartialCredentialsError,
     ReadTimeoutError,
 )
+from botocore.exceptions import (
+    ConnectionError as ServiceConnectionError,
+)
 from botocore.parsers import ResponseParserError
 
 Failure = Literal[
@@ -78,7 +81,10 @@ def classify(error: Exception) -> Failure:
         return "denied"
     if isinstance(error, ParamValidationError):
         return "bug"
-    if isinstance(error, HTTPClientError | ResponseParserError | CredentialRetrievalError):
+    if isinstance(
+        error,
+        HTTPClientError | ServiceConnectionError | ResponseParserError | CredentialRetrievalError,
+    ):
         return "network"
     if isinstance(error, BotoCoreError):
         return "other"
