@@ -19,7 +19,6 @@ from errors import KinewaxError, SettingsError
 from service.admin import version as installed_version
 from service.commands.check import check
 from service.commands.demo import demo
-from service.commands.demo import demo
 from service.commands.produce import produce
 from service.commands.run import run
 
@@ -54,7 +53,6 @@ def version() -> None:
 app.command()(run)
 app.command()(check)
 app.command()(produce)
-app.command()(demo)
 app.command()(demo)
 
 
