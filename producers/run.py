@@ -35,7 +35,7 @@ RAISING_EVENT = 6
 """An incident opens above 5 events: the truth file notes when an attack's sixth was written."""
 
 _FILE_START = datetime(2026, 1, 1, tzinfo=UTC)
-_TICK_SECONDS = 0.02
+_TICK_SECONDS = 0.04
 _STEP_RECORDS = 20_000
 _REPORT_SECONDS = 1.0
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

@@ -58,6 +58,7 @@ _PRODUCER_STOP_SECONDS = 10.0
 _SERVICE_STOP_SECONDS = 40.0
 _NOTICES_SECONDS = 3.0
 _SHOW_SECONDS = 0.25
+_METRICS_EVERY_SECONDS = 1.0
 _POLL_SECONDS = 0.05
 
 
@@ -350,13 +351,10 @@ class _Showing:
         self._table.check()
         self._queue.check()
         now = time.monotonic()
-        vitals = read_vitals(self._admin_url)
-        if vitals is not None:
-            passed = now - self._read_at
-            fresh = vitals.events - self._vitals.events
-            if fresh or passed > 1:  # the workers publish about once a second
-                self._per_second = fresh / passed
-                self._vitals, self._read_at = vitals, now
+        passed = now - self._read_at
+        if passed >= _METRICS_EVERY_SECONDS and (vitals := read_vitals(self._admin_url)):
+            self._per_second = (vitals.events - self._vitals.events) / passed
+            self._vitals, self._read_at = vitals, now
         # Each key group holds its own part of a window: of 32 groups, 2 windows make 64.
         windows = {
             name: -(-count // self._groups.get(name, 1))

@@ -19,7 +19,7 @@ from typing import Any
 import orjson
 from prometheus_client.parser import text_string_to_metric_families
 
-_SCAN_EVERY_SECONDS = 0.025
+_SCAN_EVERY_SECONDS = 0.04
 _METRICS_TIMEOUT_SECONDS = 2.0
 _QUEUE_WAIT_SECONDS = 1
 
@@ -94,7 +94,7 @@ class _Watcher:
 
 
 class TableWatcher(_Watcher):
-    """Scans the incidents table every 25 ms and remembers when each row was first there.
+    """Scans the incidents table every 40 ms and remembers when each row was first there.
 
     Args:
         dynamodb: boto3's client (untyped: made at run time).

@@ -19,7 +19,7 @@ from service.panel import shown, summarise
 
 def demo(
     domain: Annotated[str, typer.Argument(help="What to run: ecommerce.")] = "ecommerce",
-    seconds: Annotated[float, typer.Option(min=11, help="How long live events come.")] = 20,
+    seconds: Annotated[float, typer.Option(min=5, help="How long live events come.")] = 20,
     rate: Annotated[float, typer.Option(min=1, max=5_000, help="Live events a second.")] = 500,
     attackers: Annotated[int, typer.Option(min=1, max=20, help="Users who attack.")] = 12,
     processes: Annotated[int, typer.Option(min=1, max=8, help="Worker processes.")] = 2,

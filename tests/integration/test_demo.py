@@ -1,0 +1,137 @@
+"""The demo through the public command line: it finds what it planted, and leaves nothing behind."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+KINEWAX = Path(sys.executable).with_name("kinewax")
+DEADLINE_SECONDS = 120
+
+
+def processes_of(directory: Path) -> list[str]:
+    """Return the command lines of processes that work in or on a directory."""
+    found = []
+    for process in Path("/proc").iterdir():
+        if not process.name.isdigit():
+            continue
+        try:
+            command = (process / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+            home = os.readlink(process / "cwd")
+        except OSError:
+            continue
+        if str(directory) in command or home.startswith(str(directory)):
+            found.append(command)
+    return found
+
+
+@pytest.fixture
+def demo(tmp_path):
+    """Start demos; those that still run at the end are killed."""
+    started = []
+
+    def start(*arguments: str) -> subprocess.Popen[str]:
+        process = subprocess.Popen(
+            [str(KINEWAX), "demo", "--out", str(tmp_path / "demo"), *arguments],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        if process.poll() is None:
+            process.kill()
+        process.wait()
+
+
+def test_the_demo_finds_all_attackers_and_nobody_else_and_the_ledger_balances(demo, tmp_path):
+    process = demo("--seconds", "8", "--rate", "200", "--attackers", "4", "--json")
+    output, errors = process.communicate(timeout=DEADLINE_SECONDS)
+    assert process.returncode == 0, errors
+    report = json.loads(output)
+    assert (report["planted"], report["found"]) == (4, 4)
+    assert not report["missing"]
+    assert not report["unexpected"]
+    assert not report["wrong"]
+    assert report["balanced"]
+    assert report["ledger"]["events"] == report["produced"]
+    rejected = [n for name, n in report["ledger"].items() if name.startswith("rejected.")]
+    assert sum(rejected) == report["malformed"] > 0
+    assert 0 < report["latency_p50_ms"] <= report["latency_p99_ms"]
+    assert report["notices"] == report["notices_due"] == 4
+    assert report["notice"]["subject"].startswith("Possible DDoS detected, by user_id")
+    assert report["rows_in_bucket"]["ecommerce-aggregates"] > 0
+    assert report["rows_in_bucket"]["ecommerce-dead-letters"] == report["malformed"]
+    # What the files hold is what the bystander saw.
+    alerts = [
+        json.loads(line)
+        for line in (tmp_path / "demo/results/alerts.jsonl").read_text().splitlines()
+    ]
+    finals = {
+        alert["key"]["user_id"]: alert["value"] for alert in alerts if alert["phase"] == "final"
+    }
+    truth = json.loads((tmp_path / "demo/truth.json").read_text())
+    assert finals == {one["user_id"]: one["count"] for one in truth["incidents"]}
+    assert processes_of(tmp_path) == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_in_the_middle_ends_the_demo_and_all_its_children(demo, tmp_path, number):
+    process = demo("--seconds", "60", "--rate", "100", "--attackers", "1")
+    deadline = time.monotonic() + DEADLINE_SECONDS
+    # The producer's log appears when it starts, last of all children.
+    while not (tmp_path / "demo/logs/producer.log").exists():
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    assert len(processes_of(tmp_path)) >= 4
+    process.send_signal(number)
+    process.communicate(timeout=DEADLINE_SECONDS)
+    assert process.returncode == 130
+    assert processes_of(tmp_path) == []
+
+
+def test_a_service_that_dies_ends_the_demo_with_its_last_words(demo, tmp_path):
+    process = demo("--seconds", "60", "--rate", "100", "--attackers", "1")
+    deadline = time.monotonic() + DEADLINE_SECONDS
+    while not (tmp_path / "demo/logs/service.log").exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    services = [
+        int(entry.name)
+        for entry in Path("/proc").iterdir()
+        if entry.name.isdigit()
+        and f"file://{tmp_path}/demo/results".encode() in cmdline(entry)
+        and b"run" in cmdline(entry).split(b"\0")
+    ]
+    assert services
+    os.kill(min(services), signal.SIGKILL)
+    _, errors = process.communicate(timeout=DEADLINE_SECONDS)
+    assert process.returncode == 1
+    assert "the service ended with exit code -9" in errors
+    assert "Traceback" not in errors
+
+
+def cmdline(process: Path) -> bytes:
+    try:
+        return (process / "cmdline").read_bytes()
+    except OSError:
+        return b""
+
+
+def test_a_directory_that_is_not_a_demos_is_left_alone(demo, tmp_path):
+    (tmp_path / "demo").mkdir()
+    (tmp_path / "demo" / "thesis.txt").touch()
+    process = demo()
+    _, errors = process.communicate(timeout=DEADLINE_SECONDS)
+    assert process.returncode == 2
+    assert "not an older demo" in errors
+    assert (tmp_path / "demo" / "thesis.txt").exists()

@@ -1,0 +1,184 @@
+"""How the demo judges and shows what it found: without any server."""
+
+import io
+from dataclasses import replace
+
+import pytest
+from rich.console import Console
+
+from errors import SettingsError
+from service.demo import MARKER, DemoReport, Moment, _compare, _own_directory, _percentile
+from service.outside import Notice, SeenRow, Vitals, parse_vitals
+from service.panel import PlainView, draw, summarise
+
+START = 1_767_225_600
+
+GOOD = DemoReport(
+    planted=2,
+    found=2,
+    missing=[],
+    unexpected=[],
+    wrong=[],
+    balanced=True,
+    unbalanced=[],
+    ledger={"events": 100, "rejected.empty": 1, "rejected.not_json": 2},
+    produced=100,
+    malformed=3,
+    latency_p50_ms=300.0,
+    latency_p99_ms=500.0,
+    latency_worst_ms=500.0,
+    notices=2,
+    notices_due=2,
+    notice=Notice("Possible DDoS detected", {"key": {"user_id": 7}}),
+    rows_in_bucket={"aggregates": 12},
+    seconds=30.0,
+    out="/tmp/somewhere",
+)
+
+
+def row(user_id: int, value: int, phase: str = "final", window: int = START) -> SeenRow:
+    return SeenRow(user_id, window, value, phase, "high", START * 1_000_000)
+
+
+def judged(planted: dict[int, int], rows: list[SeenRow]):
+    return _compare(
+        {(user, START): {"count": count} for user, count in planted.items()},
+        {one.key: one for one in rows},
+    )
+
+
+def test_all_found_with_the_right_counts_is_right():
+    assert judged({1: 12, 2: 30}, [row(1, 12), row(2, 30)]) == ([], [], [])
+
+
+def test_an_attack_without_a_row_is_missing():
+    missing, unexpected, wrong = judged({1: 12, 2: 30}, [row(1, 12)])
+    assert missing == ["user 2 in the window of 00:00:00"]
+    assert not unexpected
+    assert not wrong
+
+
+def test_a_row_of_an_honest_user_or_of_another_window_is_unexpected():
+    _, unexpected, _ = judged({1: 12}, [row(1, 12), row(9, 6), row(1, 12, window=START + 10)])
+    assert len(unexpected) == 2
+
+
+def test_another_count_or_no_last_word_is_wrong():
+    _, _, wrong = judged({1: 12, 2: 30}, [row(1, 11), row(2, 30, "raised")])
+    assert len(wrong) == 2
+
+
+def test_only_a_flawless_demo_is_ok():
+    assert GOOD.ok
+    for flaw in (
+        {"missing": ["x"]},
+        {"unexpected": ["x"]},
+        {"wrong": ["x"]},
+        {"balanced": False},
+        {"planted": 0, "found": 0},
+    ):
+        assert not replace(GOOD, **flaw).ok
+
+
+def test_a_percentile_is_a_value_that_was_measured():
+    values = [float(n) for n in range(1, 201)]
+    assert _percentile(values, 50) == 100.0
+    assert _percentile(values, 99) == 198.0
+    assert _percentile([5.0], 99) == 5.0
+    assert _percentile([], 99) is None
+
+
+def test_an_older_demo_is_replaced_and_other_directories_are_left_alone(tmp_path):
+    made = _own_directory(tmp_path / "out" / "demo")
+    (made / "alerts.jsonl").touch()
+    assert _own_directory(made) == made
+    assert not (made / "alerts.jsonl").exists()
+    assert (made / MARKER).exists()
+    precious = tmp_path / "precious"
+    precious.mkdir()
+    (precious / "thesis.txt").touch()
+    with pytest.raises(SettingsError, match="not an older demo"):
+        _own_directory(precious)
+    assert (precious / "thesis.txt").exists()
+
+
+def test_metrics_are_summed_over_windows_and_the_slowest_counts():
+    vitals = parse_vitals(
+        "# TYPE kinewax_events_total counter\n"
+        'kinewax_events_total{domain="ecommerce"} 1200\n'
+        "# TYPE kinewax_rejected_records_total counter\n"
+        'kinewax_rejected_records_total{domain="ecommerce",reason="empty"} 2\n'
+        'kinewax_rejected_records_total{domain="ecommerce",reason="not_json"} 3\n'
+        "# TYPE kinewax_watermark_lag_seconds gauge\n"
+        'kinewax_watermark_lag_seconds{domain="ecommerce"} 2.5\n'
+        "# TYPE kinewax_kinesis_behind_latest_seconds gauge\n"
+        'kinewax_kinesis_behind_latest_seconds{shard="b",stream="s"} 1.5\n'
+        'kinewax_kinesis_behind_latest_seconds{shard="a",stream="s"} 0\n'
+        "# TYPE kinewax_windows_open gauge\n"
+        'kinewax_windows_open{domain="ecommerce",window="user_actions"} 64\n'
+    )
+    assert vitals == Vitals(
+        events=1200,
+        rejected=5,
+        watermark_lag_seconds=2.5,
+        behind_seconds={"a": 0.0, "b": 1.5},
+        windows_open={"user_actions": 64},
+    )
+
+
+MOMENT = Moment(
+    elapsed_seconds=7,
+    events_per_second=498,
+    vitals=Vitals(3_500, 7, 2.5, {"shardId-000000000000": 0.2}, {"user_actions": 64}),
+    open_windows={"user_actions": 2},
+    rows=[row(7, 6, "open")],
+    notices=1,
+)
+
+
+def text_of(thing) -> str:
+    console = Console(file=io.StringIO(), width=110)
+    console.print(thing)
+    return console.file.getvalue()
+
+
+def test_the_panel_shows_rate_watermark_lag_windows_and_alerts():
+    shown = text_of(draw(MOMENT, "producing"))
+    for part in ("498", "2.5 s behind", "shardId-000000000000", "2 user_actions", "user 7: 6"):
+        assert part in shown
+
+
+def test_a_panel_before_anything_is_known_is_drawn_too():
+    empty = Moment(0, 0, Vitals(), {}, [], 0)
+    assert "none yet" in text_of(draw(empty, "starting"))
+
+
+def test_plain_lines_tell_each_phase_of_an_alert_once():
+    console = Console(file=io.StringIO(), width=200)
+    view = PlainView(console)
+    view.show(MOMENT)
+    view.show(MOMENT)
+    view.show(replace(MOMENT, rows=[row(7, 14, "final")]))
+    lines = [line for line in console.file.getvalue().splitlines() if "alert " in line]
+    assert [line.split()[1] for line in lines] == ["open", "final"]
+
+
+def test_the_summary_names_what_is_wrong():
+    console = Console(file=io.StringIO(), width=200)
+    bad = replace(GOOD, found=1, missing=["user 2"], balanced=False, unbalanced=["a = b"])
+    summarise(bad, console)
+    text = console.file.getvalue()
+    assert "FAIL 1 of 2 planted attacks found: user 2" in text
+    assert "does not balance" in text
+    assert "a = b" in text
+
+
+def test_the_summary_shows_latency_rows_and_a_notice():
+    console = Console(file=io.StringIO(), width=200)
+    summarise(GOOD, console)
+    text = console.file.getvalue()
+    assert "FAIL" not in text
+    assert "p50 300 ms, p99 500 ms" in text
+    assert "12 in aggregates" in text
+    assert "Subject: Possible DDoS detected" in text
+    assert "/tmp/somewhere" in text
