@@ -26,7 +26,7 @@ setup: $(READY) ## Make .venv from the lock (PYTHON=/path/to/python to choose on
 	@echo "Set up: $(BIN)/kinewax"
 
 # Nothing is done while the stamp is newer than what it was made from.
-$(READY): requirements-dev.lock pyproject.toml dev/setup.py
+$(READY): requirements-dev.lock requirements-ministack.lock pyproject.toml dev/setup.py
 	@python=$$(PYTHON="$(PYTHON)" sh dev/find-python) && "$$python" dev/setup.py
 
 demo: $(READY) ## Run a domain against a local AWS server (DOMAIN=ecommerce)
@@ -47,7 +47,7 @@ bench: $(READY) ## Measure a case and write bench/results/CASE.json (CASE=seed_j
 docs: $(READY) ## Write docs/reference/ from the declarations in the code
 	@$(BIN)/python docs/generate.py
 
-lock: ## Write both locks from pyproject.toml (needs uv)
+lock: ## Write the locks from pyproject.toml (needs uv)
 	@sh dev/lock
 
 clean: ## Remove .venv and all that tools have cached

@@ -1,7 +1,8 @@
-"""Make `.venv` from `requirements-dev.lock`: run by `make setup` with any Python 3.11 or 3.12.
+"""Make `.venv` from the locks: run by `make setup` with any Python 3.11 or 3.12.
 
-Every package is a wheel with a hash that the lock knows, so nothing is built and nothing unknown
-is run. kinewax itself is installed editable, by the setuptools of the lock.
+Every package is a wheel with a hash that its lock knows, so nothing is built and nothing unknown is
+run. kinewax itself is installed editable, by the setuptools of the lock. ministack, a server of the
+tests, pins libraries that kinewax mustn't be bound to: it lives in an environment inside the first.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 VENV = ROOT / ".venv"
-LOCK = ROOT / "requirements-dev.lock"
+MINISTACK = VENV / "ministack"
 STAMP = VENV / "setup-is-complete"
 
 # pip's word when it turns to a package of the lock, from the network or from a disk.
@@ -29,23 +30,33 @@ def main() -> int:
     started = time.monotonic()
     print(f"Making .venv with Python {sys.version.split()[0]} ({sys.executable})", flush=True)
     venv.create(VENV, clear=True, with_pip=True)
-    print(f"Installing {LOCK.name}: wheels only, each checked by its hash", flush=True)
+    venv.create(MINISTACK, with_pip=False)
     failed = (
-        _pip("install", "--require-hashes", "--only-binary", ":all:", "--no-deps", "-r", LOCK)
-        or _pip("install", "--no-build-isolation", "--no-deps", "--editable", ROOT)
+        _install("requirements-dev.lock", VENV)
+        or _pip("install", "--no-build-isolation", "--no-deps", "--editable", str(ROOT))
         or _pip("check")
+        or _install("requirements-ministack.lock", MINISTACK)
     )
     if failed:
         return failed
+    (VENV / "bin" / "ministack").symlink_to(MINISTACK / "bin" / "ministack")
     STAMP.touch()
     print(f"Ready after {time.monotonic() - started:.0f} s", flush=True)
     return 0
 
 
-def _pip(*arguments: str | Path) -> int:
-    """Run pip and show how far it is; the end of its output only when it fails."""
+def _install(lock: str, environment: Path) -> int:
+    print(f"Installing {lock}: wheels only, each checked by its hash", flush=True)
+    return _pip(
+        *("--python", str(environment / "bin" / "python")),
+        *("install", "--require-hashes", "--only-binary", ":all:", "--no-deps", "-r", lock),
+        progress=Progress(len((ROOT / lock).read_text(encoding="utf-8").splitlines())),
+    )
+
+
+def _pip(*arguments: str, progress: Progress | None = None) -> int:
+    """Run the environment's pip and show how far it is; its last words when it fails."""
     said: list[str] = []
-    progress = Progress(len(LOCK.read_text().splitlines()))
     with subprocess.Popen(
         [VENV / "bin" / "python", "-m", "pip", "--disable-pip-version-check", *arguments],
         cwd=ROOT,
@@ -55,9 +66,10 @@ def _pip(*arguments: str | Path) -> int:
     ) as process:
         for line in process.stdout or ():
             said.append(line)
-            if found := _PACKAGE.match(line):
+            if progress and (found := _PACKAGE.match(line)):
                 progress.show(int(found["line"]), found["name"].rpartition("/")[2])
-    progress.end()
+    if progress:
+        progress.end()
     if process.returncode:
         print("".join(said[-_SHOWN_LINES:]), file=sys.stderr)
     return process.returncode

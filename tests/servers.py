@@ -1,9 +1,10 @@
 """Local AWS servers for tests: real sockets on a free port of 127.0.0.1, stopped afterwards.
 
-`moto_server()` and `ministack_server()` start a server from the environment that runs the tests,
-wait until it answers, and yield its endpoint; `clients(endpoint)` gives boto3 clients for it.
-Neither server is faithful alone, and neither throttles (docs/decisions/0005-local-aws-server.md):
-throttling and partial failures come from scripted fakes or a proxy in front.
+`moto_server()` is the server of the demo; `ministack_server()` has what that lacks, as iterators
+that expire. Each starts a server, waits until it answers, and yields its endpoint; `clients` gives
+boto3 clients for it. Neither is faithful alone, and neither throttles
+(docs/decisions/0005-local-aws-server.md): throttling and partial failures come from scripted fakes
+or a proxy in front.
 """
 
 from __future__ import annotations
@@ -17,13 +18,15 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import boto3
 from botocore.config import Config
+
+from service.local_aws import LocalAws
 
 REGION = "eu-west-1"
 FAKE_CREDENTIALS = {
@@ -96,23 +99,45 @@ def clients(endpoint: str) -> Iterator[Clients]:
 @contextmanager
 def moto_server() -> Iterator[str]:
     """Yield the endpoint of a moto server that runs until the block ends."""
-    with _server(
-        lambda port: [_program("moto_server"), "-H", "127.0.0.1", "-p", str(port)],
-        lambda _port: {},
-        health="/moto-api/",
-    ) as endpoint:
-        yield endpoint
+    with (
+        tempfile.TemporaryDirectory(prefix="kinewax-moto-") as home,
+        LocalAws(Path(home)) as server,
+    ):
+        yield server.endpoint
 
 
 @contextmanager
 def ministack_server() -> Iterator[str]:
     """Yield the endpoint of a ministack server that runs until the block ends."""
-    with _server(
-        lambda _port: [_program("ministack")],
-        lambda port: {"BIND_HOST": "127.0.0.1", "GATEWAY_PORT": str(port)},
-        health="/_ministack/health",
-    ) as endpoint:
-        yield endpoint
+    with tempfile.TemporaryDirectory(prefix="kinewax-ministack-") as home:
+        log = Path(home) / "server.log"
+        for _ in range(_START_ATTEMPTS):
+            # A port that was free may be taken by the time the server binds it: try another.
+            port = free_port()
+            endpoint = f"http://127.0.0.1:{port}"
+            with log.open("wb") as output:
+                process = subprocess.Popen(
+                    [_ministack()],
+                    env={
+                        **os.environ,
+                        **FAKE_CREDENTIALS,
+                        "HOME": home,
+                        "BIND_HOST": "127.0.0.1",
+                        "GATEWAY_PORT": str(port),
+                    },
+                    cwd=home,
+                    stdin=subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=subprocess.STDOUT,
+                )
+            try:
+                if _healthy(process, f"{endpoint}/_ministack/health"):
+                    yield endpoint
+                    return
+            finally:
+                _stop(process)
+        msg = f"ministack didn't start:\n{log.read_text(errors='replace')[-2000:]}"
+        raise ServerFailedError(msg)
 
 
 def free_port() -> int:
@@ -121,40 +146,6 @@ def free_port() -> int:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
-
-
-@contextmanager
-def _server(
-    command: Callable[[int], list[str]],
-    environment: Callable[[int], Mapping[str, str]],
-    *,
-    health: str,
-) -> Iterator[str]:
-    """Run a server; a port that somebody else took in between is replaced by another."""
-    with tempfile.TemporaryDirectory(prefix="kinewax-server-") as home:
-        log = Path(home) / "server.log"
-        for attempt in range(1, _START_ATTEMPTS + 1):
-            port = free_port()
-            with log.open("wb") as output:
-                process = subprocess.Popen(
-                    command(port),
-                    env={**os.environ, **FAKE_CREDENTIALS, "HOME": home, **environment(port)},
-                    cwd=home,
-                    stdin=subprocess.DEVNULL,
-                    stdout=output,
-                    stderr=subprocess.STDOUT,
-                )
-            endpoint = f"http://127.0.0.1:{port}"
-            try:
-                if _healthy(process, endpoint + health):
-                    yield endpoint
-                    return
-            finally:
-                _stop(process)
-            if attempt == _START_ATTEMPTS:
-                tail = log.read_text(errors="replace")[-2000:]
-                msg = f"{command(port)[0]} didn't start (exit {process.returncode}):\n{tail}"
-                raise ServerFailedError(msg)
 
 
 def _healthy(process: subprocess.Popen[bytes], url: str) -> bool:
@@ -183,11 +174,11 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
             process.wait()
 
 
-def _program(name: str) -> str:
-    """Return the program of the environment that runs the tests, else the one on PATH."""
-    beside = Path(sys.executable).with_name(name)
-    found = str(beside) if beside.exists() else shutil.which(name)
+def _ministack() -> str:
+    """Return the program beside the Python that runs the tests, else the one on PATH."""
+    beside = Path(sys.executable).with_name("ministack")
+    found = str(beside) if beside.exists() else shutil.which("ministack")
     if found is None:
-        msg = f"{name} is not installed beside {sys.executable}: run `make setup`"
+        msg = f"ministack is not installed beside {sys.executable}: run `make setup`"
         raise ServerFailedError(msg)
     return found
