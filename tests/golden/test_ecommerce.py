@@ -1,0 +1,189 @@
+"""The shop's whole pipeline over generated files equals a plain group-by, whatever the processes."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from producers.clock import SystemClock
+from producers.run import ProduceOptions, produce
+from tests.golden.oracle import Expected, expected_of
+from tests.rig import Service, wait_until
+
+DISORDER_SECONDS = 10
+
+
+@pytest.fixture(scope="module")
+def events(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Expected]:
+    """400,000 events, 1 % of them beyond the allowed disorder, 0.1 % malformed; and the truth."""
+    path = tmp_path_factory.mktemp("events") / "events.jsonl"
+    produce(
+        ProduceOptions(
+            domain="ecommerce",
+            to=f"file://{path}",
+            events=400_000,
+            rate=2_000,
+            seed=20261122,
+            users=50_000,
+            attackers=40,
+            disorder=timedelta(seconds=5),
+            late_share=0.01,
+            malformed_share=0.001,
+        ),
+        kinesis_client_factory=_no_client,
+        clock=SystemClock(),
+        out=lambda _progress: None,
+    )
+    return path, expected_of(path, DISORDER_SECONDS)
+
+
+def _no_client() -> Any:
+    raise AssertionError("a file needs no client")
+
+
+@dataclass
+class Outputs:
+    """What a run wrote."""
+
+    directory: Path
+
+    def lines(self, name: str) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in (self.directory / name).read_text().splitlines()]
+
+    @property
+    def summary(self) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads((self.directory / "summary.json").read_text())
+        return found
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Iterator[Callable[..., Service]]:
+    started: list[Service] = []
+
+    def make(source: Path, processes: int, *more: str) -> Service:
+        service = Service(
+            arguments=[
+                "run",
+                "ecommerce",
+                *("--source", f"file://{source}"),
+                *("--sinks", f"file://{tmp_path / 'out'}"),
+                *("--processes", str(processes)),
+                *("--disorder", f"{DISORDER_SECONDS}s"),
+                *more,
+            ],
+            environment={},
+            log=tmp_path / "service.log",
+        )
+        service.start()
+        started.append(service)
+        return service
+
+    yield make
+    for service in started:
+        service.kill()
+
+
+def finish(service: Service, tmp_path: Path) -> Outputs:
+    assert service.process is not None
+    assert service.process.wait(120) == 0, service.log.read_text()[-3000:]
+    return Outputs(tmp_path / "out")
+
+
+def check(outputs: Outputs, expected: Expected) -> None:
+    """Hold a run's files against the plain group-by."""
+    finals = [alert for alert in outputs.lines("alerts.jsonl") if alert["phase"] == "final"]
+    assert len(finals) == len(expected.incidents)
+    assert {
+        (alert["key"]["user_id"], seconds(alert["window_start"])): alert["value"]
+        for alert in finals
+    } == expected.incidents
+    last = {alert["id"]: alert["phase"] for alert in outputs.lines("alerts.jsonl")}
+    assert set(last.values()) == {"final"}, "an incident's last line is its final one"
+
+    rows = outputs.lines("aggregates/trade.jsonl")
+    assert len(rows) == len(expected.trade)
+    assert {
+        (
+            seconds(row["window_start"]),
+            row["event_type"],
+            row["category_code"],
+            row["brand"],
+        ): (row["events"], row["revenue"], row["users"])
+        for row in rows
+    } == expected.trade
+
+    late = outputs.lines("late.jsonl")
+    assert len(late) == len(expected.late)
+    assert {
+        (row["aggregate"], int(row["sequence_number"]), microseconds(row["event_time"]))
+        for row in late
+    } == expected.late
+    assert len(outputs.lines("dead-letters.jsonl")) == expected.rejected
+
+    summary = outputs.summary
+    assert summary["balanced"], summary["identities"]
+    assert summary["ledger"]["counted.user_actions"] == sum(expected.actions.values())
+    assert sum(n for name, n in summary["ledger"].items() if name.startswith("rejected.")) == (
+        expected.rejected
+    )
+
+
+def seconds(iso: str) -> int:
+    return int(datetime.fromisoformat(iso).timestamp())
+
+
+def microseconds(iso: str) -> int:
+    moment = datetime.fromisoformat(iso)
+    return int(moment.replace(microsecond=0).timestamp()) * 1_000_000 + moment.microsecond
+
+
+@pytest.mark.parametrize("processes", [1, 2, 3])
+def test_all_outputs_equal_a_plain_group_by_with_any_number_of_processes(
+    run: Callable[..., Service],
+    events: tuple[Path, Expected],
+    tmp_path: Path,
+    processes: int,
+) -> None:
+    path, expected = events
+    assert expected.late
+    assert expected.incidents
+    check(finish(run(path, processes), tmp_path), expected)
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_a_kill_in_the_middle_changes_nothing(
+    run: Callable[..., Service],
+    events: tuple[Path, Expected],
+    tmp_path: Path,
+    processes: int,
+) -> None:
+    path, expected = events
+    service = run(path, processes, "--epoch-interval", "200ms")
+    late = tmp_path / "out" / "late.jsonl"
+    wait_until(lambda: late.exists() and late.stat().st_size > 0, "something is written")
+    workers = service.workers()
+    os.kill(workers[-1], signal.SIGKILL)
+    outputs = finish(service, tmp_path)
+    assert outputs.summary["run"]["restarts"] >= 1, "it was killed too late"
+    check(outputs, expected)
+
+
+def test_stopped_in_mid_window_and_started_again_no_window_is_cut_and_nothing_counted_twice(
+    run: Callable[..., Service], events: tuple[Path, Expected], tmp_path: Path
+) -> None:
+    path, expected = events
+    recovery = ("--recovery", str(tmp_path / "recovery"), "--epoch-interval", "200ms")
+    service = run(path, 2, *recovery)
+    late = tmp_path / "out" / "late.jsonl"
+    wait_until(lambda: late.exists() and late.stat().st_size > 0, "something is written")
+    assert service.drain() == 0, service.log.read_text()[-3000:]
+    assert Outputs(tmp_path / "out").summary["run"]["drained"]
+    check(finish(run(path, 1, *recovery), tmp_path), expected)
