@@ -51,7 +51,7 @@ class FileSource:
     def __init__(self, path: str) -> None:
         self.name = path
         self.finite = True
-        self.slots = (_SLOT,)
+        self.slots: tuple[str, ...] = (_SLOT,)
         if path != STANDARD_INPUT:
             if not Path(path).exists():
                 msg = f"there is no file {path}"
