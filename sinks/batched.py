@@ -13,7 +13,7 @@ from typing import Generic
 from messages import Ledger, Output
 from sinks.base import PartState
 from sinks.dead_letters import DeadLetterDesk
-from sinks.delivery import Body, Courier, Entry
+from sinks.delivery import Body, Courier, Entry, join_all
 from sinks.tally import Tally
 
 VERSION = 1
@@ -78,5 +78,5 @@ class BatchedPart(Generic[Body]):
 
     def close(self) -> None:
         """Stop the threads."""
-        self._courier.close()
+        join_all([self._courier.stop()])
         self._desk.close()

@@ -38,7 +38,7 @@ log = logging.getLogger("kinewax.sinks")
 Body = TypeVar("Body")
 
 _GRACE_SECONDS = 1.0
-_CLOSE_SECONDS = 2.0
+_CLOSE_SECONDS = 0.5
 _WARN_EVERY_SECONDS = 10.0
 
 
@@ -82,6 +82,16 @@ class Entry(Generic[Body]):
     body: Body
     size_bytes: int
     count: int = 1
+
+
+def join_all(threads: Sequence[threading.Thread]) -> None:
+    """Wait a moment for stopped threads; one in a call that hangs is left to die with the process.
+
+    A drain has 25 s for all parts, and a call that hangs can't be interrupted.
+    """
+    end = time.monotonic() + _CLOSE_SECONDS
+    for thread in threads:
+        thread.join(max(0.0, end - time.monotonic()))
 
 
 class _ClosedError(Exception):
@@ -176,16 +186,15 @@ class Courier(Generic[Body]):
             finally:
                 self._flushing = False
 
-    def close(self) -> None:
-        """Stop the thread; what was not flushed is not delivered."""
+    def stop(self) -> threading.Thread:
+        """Let the thread end after its present call; what was not flushed is not delivered."""
         self._closing.set()
         with self._changed:
             self._changed.notify_all()
-        self._thread.join(_CLOSE_SECONDS)
-        with self._changed:
             metrics.sink_pending_bytes.labels(self._sink).dec(self._pending_bytes)
             self._unsettled.clear()
             self._pending_bytes = 0
+        return self._thread
 
     def _has_room(self, size_bytes: int) -> bool:
         # An entry that is larger than the bound alone goes through alone.

@@ -147,7 +147,9 @@ _CODES: dict[Kind, frozenset[str]] = {
             "UnrecognizedClientException",
         }
     ),
-    "missing": frozenset({"NotFound", "NotFoundException", "ResourceNotFoundException"}),
+    "missing": frozenset(
+        {"NotFound", "NotFoundException", "ResourceNotFound", "ResourceNotFoundException"}
+    ),
 }
 _KIND_OF_CODE: dict[str, Kind] = {code: kind for kind, codes in _CODES.items() for code in codes}
 _KIND_OF_STATUS: dict[int, Kind] = {

@@ -25,7 +25,7 @@ from messages import Alert, Digest, Ledger, Output
 from sinks.base import Part, PartState
 from sinks.batched import VERSION, ledger_of, part_names, spread
 from sinks.dead_letters import DeadLetterDesk
-from sinks.delivery import BatchLimits, Courier, DeliveryOptions, Entry
+from sinks.delivery import BatchLimits, Courier, DeliveryOptions, Entry, join_all
 from sinks.failures import Failure
 from sinks.incident_rows import Row, RowKey, Templates, row_key, row_of, was_asked
 from sinks.incident_table import DynamoDbClient, IncidentTable
@@ -219,9 +219,7 @@ class IncidentsPart:
 
     def close(self) -> None:
         """Stop the threads."""
-        for courier in self._couriers:
-            courier.close()
-        self._notifier.close()
+        join_all([*(courier.stop() for courier in self._couriers), self._notifier.stop()])
         self._desk.close()
 
     def _rows(self, items: Sequence[Output]) -> Iterator[Row]:

@@ -1,9 +1,10 @@
 """Notices to SNS: published at least once, never holding a row up, never raising.
 
 The outbox is the row itself (see `incident_rows.py`). For each due row the notifier reads it,
-publishes what lies there, and takes it out; a row whose outbox is empty was published before. All
-of it happens in one thread a part, the only one that owns the row, so a notice goes out twice only
-when a process dies between publishing and taking out, or SNS took it and its answer was lost.
+publishes what lies there, and takes it out; a row whose outbox is empty was published before, and a
+row that somebody deleted is taken for one. All of it happens in one thread a part, the only one
+that owns the row, so a notice goes out twice only when a process dies between publishing and taking
+out, or when SNS took it and its answer was lost.
 
 A fresh notice is tried for `notify_seconds`; then it stays pending and the sweeper has it: at start
 and every `sweep_seconds` it tries all due rows, and all rows that the index of pending notices
@@ -33,9 +34,9 @@ from sinks.lines import iso
 
 log = logging.getLogger("kinewax.sinks")
 
+_ACCOUNTS = ("notifications", "digests")
 _FIRST_PAUSE_SECONDS = 0.05
 _LONGEST_PAUSE_SECONDS = 0.5
-_CLOSE_SECONDS = 2.0
 _WARN_EVERY_SECONDS = 10.0
 
 
@@ -132,12 +133,12 @@ class Notifier:
         with self._changed:
             return dict(self._due), dict(self._published)
 
-    def close(self) -> None:
-        """Stop the thread; what is pending stays on its rows."""
+    def stop(self) -> threading.Thread:
+        """Let the thread end after its present call; what is pending stays on its rows."""
         self._closing.set()
         with self._changed:
             self._changed.notify_all()
-        self._thread.join(_CLOSE_SECONDS)
+        return self._thread
 
     # ---- the thread's side ----
 
@@ -175,6 +176,8 @@ class Notifier:
             if self._closing.wait(min(left, self._rng.uniform(0.0, pause))):
                 return
             pause = min(_LONGEST_PAUSE_SECONDS, 2 * pause)
+        if any((key, account) in self._due for account in _ACCOUNTS):
+            metrics.notifications.labels(self._options.domain, "pending").inc()
 
     def _to_sweep(self) -> Iterable[RowKey]:
         with self._changed:
@@ -213,7 +216,7 @@ class Notifier:
     def _settle(self, key: RowKey) -> None:
         """Count the notices of a row as published."""
         with self._changed:
-            for account in ("notifications", "digests"):
+            for account in _ACCOUNTS:
                 count = self._due.pop((key, account), 0)
                 if count:
                     self._published[account] += count

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from errors import DeliveryError
-from sinks.delivery import BatchLimits, Courier, DeliveryOptions, Entry
+from sinks.delivery import BatchLimits, Courier, DeliveryOptions, Entry, join_all
 from sinks.failures import Failure
 from sinks.tally import Outcome, Tally
 
@@ -76,7 +76,7 @@ def desk() -> Iterator[Callable[..., Desk]]:
 
     yield make
     for one in made:
-        one.courier.close()
+        join_all([one.courier.stop()])
 
 
 def times(count: int, then: Script, failure: Failure = THROTTLED) -> Script:
@@ -200,5 +200,5 @@ def test_closing_in_a_long_pause_does_not_wait_for_it(desk: Callable[..., Desk])
     one.rng.uniform = lambda a, b: b  # type: ignore[method-assign]
     one.courier.hand_over([Entry("a", 10)])
     assert reached.wait(20)
-    one.courier.close()
+    join_all([one.courier.stop()])
     assert not [thread for thread in threading.enumerate() if thread.name == "sink-test"]
