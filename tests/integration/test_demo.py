@@ -4,13 +4,11 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
 
-KINEWAX = Path(sys.executable).with_name("kinewax")
 DEADLINE_SECONDS = 120
 
 
@@ -31,29 +29,17 @@ def processes_of(directory: Path) -> list[str]:
 
 
 @pytest.fixture
-def demo(tmp_path):
-    """Start demos; those that still run at the end are killed."""
-    started = []
+def demo(kinewax, tmp_path):
+    """Start demos that write below the test's own directory."""
 
     def start(*arguments: str) -> subprocess.Popen[str]:
-        process = subprocess.Popen(
-            [str(KINEWAX), "demo", "--out", str(tmp_path / "demo"), *arguments],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        started.append(process)
-        return process
+        return kinewax.start("demo", "--out", tmp_path / "demo", *arguments)
 
-    yield start
-    for process in started:
-        if process.poll() is None:
-            process.kill()
-        process.wait()
+    return start
 
 
 def test_the_demo_finds_all_attackers_and_nobody_else_and_the_ledger_balances(demo, tmp_path):
-    process = demo("--seconds", "8", "--rate", "200", "--attackers", "4", "--json")
+    process = demo("--seconds", "6", "--rate", "200", "--attackers", "4", "--json")
     output, errors = process.communicate(timeout=DEADLINE_SECONDS)
     assert process.returncode == 0, errors
     report = json.loads(output)

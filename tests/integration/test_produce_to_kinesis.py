@@ -10,22 +10,15 @@ from aws_kinesis_agg.deaggregator import iter_deaggregate_records
 from errors import MissingResourceError
 from producers.clock import SystemClock
 from producers.run import ProduceOptions, produce
-from tests.servers import clients, moto_server
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
 
-@pytest.fixture(scope="module")
-def aws():
-    with moto_server() as endpoint, clients(endpoint) as made:
-        yield made
-
-
 @pytest.fixture
-def stream(aws, request):
-    name = request.node.name.replace("_", "-")[:100]
-    aws("kinesis").create_stream(StreamName=name, ShardCount=3)
-    aws("kinesis").get_waiter("stream_exists").wait(StreamName=name, WaiterConfig={"Delay": 1})
+def stream(moto, unique_name):
+    name = unique_name("stream")
+    moto("kinesis").create_stream(StreamName=name, ShardCount=3)
+    moto("kinesis").get_waiter("stream_exists").wait(StreamName=name, WaiterConfig={"Delay": 1})
     return name
 
 
@@ -44,21 +37,21 @@ def read_all(kinesis, stream: str) -> list[dict]:
     return records
 
 
-def run(aws, options: ProduceOptions):
+def run(moto, options: ProduceOptions):
     return produce(
         options,
-        kinesis_client_factory=lambda: aws("kinesis"),
+        kinesis_client_factory=lambda: moto("kinesis"),
         clock=SystemClock(),
         out=lambda progress: None,
     )
 
 
-def test_every_event_is_on_the_stream_once_and_a_category_on_one_shard(aws, stream):
+def test_every_event_is_on_the_stream_once_and_a_category_on_one_shard(moto, stream):
     options = ProduceOptions(
         "ecommerce", f"kinesis://{stream}", events=3_000, seed=1, start=START, attackers=3
     )
-    report = run(aws, options)
-    records = read_all(aws("kinesis"), stream)
+    report = run(moto, options)
+    records = read_all(moto("kinesis"), stream)
     assert len(records) == report.events == 3_000
     assert len({record["Data"] for record in records}) == 3_000
     for record in records[:100]:
@@ -68,18 +61,18 @@ def test_every_event_is_on_the_stream_once_and_a_category_on_one_shard(aws, stre
     assert all(p.sixth_sent_us <= p.sixth_written_us for p in report.incidents)
 
 
-def test_aggregated_events_come_out_of_aws_own_deaggregator(aws, stream):
+def test_aggregated_events_come_out_of_aws_own_deaggregator(moto, stream):
     options = ProduceOptions(
         "ecommerce", f"kinesis://{stream}", events=2_000, seed=1, start=START, kpl=True
     )
-    run(aws, options)
-    records = read_all(aws("kinesis"), stream)
+    run(moto, options)
+    records = read_all(moto("kinesis"), stream)
     assert len(records) < 500
     user_records = list(iter_deaggregate_records(records, data_format="Boto3"))
     assert len(user_records) == 2_000
 
 
-def test_malformed_records_and_a_mebibyte_of_rubbish_reach_the_stream(aws, stream):
+def test_malformed_records_and_a_mebibyte_of_rubbish_reach_the_stream(moto, stream):
     options = ProduceOptions(
         "ecommerce",
         f"kinesis://{stream}",
@@ -88,13 +81,13 @@ def test_malformed_records_and_a_mebibyte_of_rubbish_reach_the_stream(aws, strea
         start=START,
         malformed_share=0.02,
     )
-    report = run(aws, options)
-    records = read_all(aws("kinesis"), stream)
+    report = run(moto, options)
+    records = read_all(moto("kinesis"), stream)
     assert len(records) == report.records
     assert sum(report.malformed.values()) == 18
     assert max(len(record["Data"]) for record in records) > 1_000_000
 
 
-def test_a_missing_stream_ends_the_run_with_its_name(aws):
+def test_a_missing_stream_ends_the_run_with_its_name(moto):
     with pytest.raises(MissingResourceError, match="nowhere"):
-        run(aws, ProduceOptions("ecommerce", "kinesis://nowhere", events=10, start=START))
+        run(moto, ProduceOptions("ecommerce", "kinesis://nowhere", events=10, start=START))
