@@ -11,9 +11,9 @@ import sys
 import traceback
 from typing import Annotated
 
-import click
 import typer
 from rich.console import Console
+from typer.exceptions import TyperException
 
 from errors import KinewaxError, SettingsError
 from service.admin import version as installed_version
@@ -21,6 +21,9 @@ from service.commands.check import check
 from service.commands.demo import demo
 from service.commands.produce import produce
 from service.commands.run import run
+
+_COMMON = ("-v", "--verbose", "-q", "--quiet")
+_INTERRUPTED = 130
 
 app = typer.Typer(
     name="kinewax",
@@ -63,34 +66,46 @@ def main() -> None:
 
 def run_command(arguments: list[str]) -> int:
     """Run one command and return its exit code; errors are printed, not raised."""
-    verbose = any(argument in ("-v", "--verbose") for argument in arguments)
+    # -v and -q may stand anywhere on the line, though they are declared once.
+    common = [argument for argument in arguments if argument in _COMMON]
+    rest = [argument for argument in arguments if argument not in _COMMON]
     console = Console(stderr=True, highlight=False, no_color="NO_COLOR" in os.environ)
     try:
-        result = app(args=arguments, standalone_mode=False)
-    except click.ClickException as error:
-        error.show()
-        return error.exit_code
-    except click.exceptions.Abort:
-        console.print("stopped", soft_wrap=True)
-        return 130
+        result = app(args=[*common, *(rest or ["--help"])], standalone_mode=False)
     except KinewaxError as error:
-        _show(console, error)
-        if verbose:
-            traceback.print_exc()
-        return error.exit_code
+        shown: KinewaxError = error
+        failed: Exception = error
+    except TyperException as error:
+        shown, failed = SettingsError(error.format_message(), hint=_help_of(rest)), error
+    except typer.Abort:
+        console.print("stopped", soft_wrap=True)
+        return _INTERRUPTED
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except Exception as error:
-        lines = str(error).splitlines() or [""]
-        console.print(
-            f"[red]error:[/] {type(error).__name__}: {lines[0]}", soft_wrap=True, markup=True
-        )
-        console.print("this is a bug in kinewax; -v shows where", soft_wrap=True)
-        if verbose:
-            traceback.print_exc()
-        return 1
-    return result if isinstance(result, int) else 0
+        first = (str(error).splitlines() or [""])[0]
+        hint = "this is a bug in kinewax; -v shows where"
+        shown, failed = KinewaxError(f"{type(error).__name__}: {first}", hint=hint), error
+    else:
+        return result if isinstance(result, int) else 0
+    _show(console, shown)
+    if {"-v", "--verbose"} & {*common}:
+        traceback.print_exception(failed)
+    return shown.exit_code
+
+
+def _help_of(arguments: list[str]) -> str:
+    command = next((f" {argument}" for argument in arguments if argument.isalpha()), "")
+    return f"see kinewax{command} --help"
+
+
+def _show_misuse(console: Console, error: typer.TyperException) -> None:
+    context = getattr(error, "ctx", None)
+    command = context.command_path if context else "kinewax"
+    console.print("error: ", style="red", end="", soft_wrap=True)
+    console.print(error.format_message(), markup=False, soft_wrap=True)
+    console.print(f"hint: {command} --help", markup=False, soft_wrap=True)
 
 
 def _show(console: Console, error: KinewaxError) -> None:

@@ -78,7 +78,8 @@ def test_what_belongs_to_a_first_start_happens_only_then(tmp_path: Path) -> None
 
 def test_a_first_start_that_failed_half_way_is_a_first_start_again(tmp_path: Path) -> None:
     def fail() -> None:
-        raise OSError("disk full")
+        msg = "disk full"
+        raise OSError(msg)
 
     with pytest.raises(OSError, match="disk full"):
         prepare(tmp_path, first=fail)

@@ -62,7 +62,8 @@ def test_a_traceback_stays_inside_its_json_line() -> None:
     stream = set_up(style="json")
 
     try:
-        raise ValueError("broken")
+        msg = "broken"
+        raise ValueError(msg)
     except ValueError:
         logging.getLogger("kinewax.service").exception("it broke")
 

@@ -1,0 +1,139 @@
+import json
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from errors import SettingsError
+from service.admin import Admin, failing_liveness, failing_readiness, version
+from service.supervisor import Health
+
+GOOD = Health(alive=2, polled=2, still_seconds=0.1, draining=False)
+
+
+class Service:
+    """An admin port over a health that the test sets."""
+
+    def __init__(self, metrics_directory: Path) -> None:
+        self.health = GOOD
+        self.admin = Admin(
+            "127.0.0.1",
+            0,
+            health=lambda: self.health,
+            config={"sinks.table": {"value": "t", "origin": "default"}},
+            metrics_directory=metrics_directory,
+            processes=2,
+            epoch_seconds=5,
+        )
+
+    def get(self, path: str) -> tuple[int, str]:
+        try:
+            with urllib.request.urlopen(self.admin.url + path, timeout=10) as answer:
+                return answer.status, answer.read().decode()
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code, error.read().decode()
+
+
+@pytest.fixture
+def service(tmp_path: Path):
+    made = Service(tmp_path)
+    with made.admin:
+        yield made
+
+
+def test_a_free_port_on_loopback_is_taken_and_told(service: Service) -> None:
+    assert service.admin.url.startswith("http://127.0.0.1:")
+    assert not service.admin.url.endswith(":0")
+
+
+def test_a_service_that_reads_is_live_and_ready(service: Service) -> None:
+    assert service.get("/livez") == (200, '{"ok":true,"failing":{}}')
+    assert service.get("/readyz") == (200, '{"ok":true,"failing":{}}')
+
+
+@pytest.mark.parametrize(
+    ("health", "check"),
+    [
+        (Health(2, 2, 0.0, draining=True), "draining"),
+        (Health(1, 1, 0.0, draining=False), "workers"),
+        (Health(2, 0, 0.0, draining=False), "reading"),
+    ],
+)
+def test_a_service_that_is_not_ready_says_why_and_stays_live(
+    service: Service, health: Health, check: str
+) -> None:
+    service.health = health
+
+    status, body = service.get("/readyz")
+
+    assert status == 503
+    assert list(json.loads(body)["failing"]) == [check]
+    assert service.get("/livez")[0] == 200
+
+
+def test_a_worker_that_stands_still_for_six_intervals_is_not_live(service: Service) -> None:
+    service.health = Health(2, 2, 30.5, draining=False)
+
+    status, body = service.get("/livez")
+
+    assert status == 503
+    assert "stood still for 30 s" in json.loads(body)["failing"]["moving"]
+    assert not failing_liveness(Health(2, 2, 29.0, draining=False), 5)
+
+
+def test_lag_is_no_reason_to_be_unready() -> None:
+    assert not failing_readiness(Health(2, 2, 29.0, draining=False), 2)
+
+
+def test_settings_are_told_with_their_origins(service: Service) -> None:
+    status, body = service.get("/config")
+
+    assert status == 200
+    assert json.loads(body) == {"sinks.table": {"value": "t", "origin": "default"}}
+
+
+def test_the_version_is_told(service: Service) -> None:
+    assert json.loads(service.get("/version")[1]) == {"version": version()}
+
+
+def test_metrics_of_all_processes_are_merged(service: Service, tmp_path: Path) -> None:
+    program = (
+        "import metrics;"
+        "metrics.events.labels('ecommerce').inc(21);"
+        "metrics.watermark_lag_seconds.labels('ecommerce').set(3)"
+    )
+    for _ in range(2):
+        subprocess.run(
+            [sys.executable, "-c", program],
+            env={"PROMETHEUS_MULTIPROC_DIR": str(tmp_path), "PYTHONPATH": ":".join(sys.path)},
+            check=True,
+        )
+
+    status, text = service.get("/metrics")
+
+    assert status == 200
+    lines = text.splitlines()
+    assert 'kinewax_events_total{domain="ecommerce"} 42.0' in lines
+    assert f'kinewax_build_info{{version="{version()}"}} 1.0' in lines
+    assert any(line.startswith("kinewax_restarts_total ") for line in lines)
+    names = [line.split()[2] for line in lines if line.startswith("# TYPE")]
+    assert len(names) == len(set(names)), "a metric is told twice"
+
+
+def test_a_port_that_is_taken_is_a_settings_error(service: Service) -> None:
+    port = int(service.admin.url.rpartition(":")[2])
+
+    with pytest.raises(SettingsError, match=r"can't listen on 127\.0\.0\.1 port"):
+        Admin(
+            "127.0.0.1",
+            port,
+            health=lambda: GOOD,
+            config={},
+            metrics_directory=Path(),
+            processes=1,
+            epoch_seconds=5,
+        )
