@@ -22,7 +22,7 @@ from bench import getrecords_decode, pipeline
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "bench" / "results"
-_LIBRARIES = ("bytewax", "boto3", "msgspec", "numpy", "orjson", "pyarrow")
+_LIBRARIES = ("bytewax", "boto3", "msgspec", "numpy", "orjson")
 
 CASES: dict[str, tuple[str, Callable[[], dict[str, Any]]]] = {
     "seed_job": (
