@@ -100,14 +100,6 @@ def _help_of(arguments: list[str]) -> str:
     return f"see kinewax{command} --help"
 
 
-def _show_misuse(console: Console, error: typer.TyperException) -> None:
-    context = getattr(error, "ctx", None)
-    command = context.command_path if context else "kinewax"
-    console.print("error: ", style="red", end="", soft_wrap=True)
-    console.print(error.format_message(), markup=False, soft_wrap=True)
-    console.print(f"hint: {command} --help", markup=False, soft_wrap=True)
-
-
 def _show(console: Console, error: KinewaxError) -> None:
     problems = error.problems if isinstance(error, SettingsError) else (str(error),)
     for problem in problems:
