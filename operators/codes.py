@@ -28,7 +28,7 @@ _TEXT_CACHE_ENTRIES = 100_000
 
 def mix(values: UInt64s) -> UInt64s:
     """Return SplitMix64's finaliser of each value, a bijection on 64 bits."""
-    x = values ^ (values >> _30)
+    x: UInt64s = values ^ (values >> _30)
     x *= _MULTIPLY_1
     x ^= x >> _27
     x *= _MULTIPLY_2
