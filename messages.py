@@ -263,4 +263,14 @@ class Closed:
 
 Output = Alert | Digest | AggregateRows | Late | Reject
 
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """Opens every part of every sink when a process starts.
+
+    The engine opens a part at its first item. A sweeper of pending notices, and a file with lines
+    beyond the last snapshot, can't wait for one.
+    """
+
+
 Ledger = dict[str, int]

@@ -28,7 +28,7 @@ from dataflows.group_step import GroupLogic, NoticesLogic
 from dataflows.sink_step import SinkStep, selector
 from dataflows.source_step import SourceStep
 from dataflows.vitals import Vitals
-from messages import AggregateRows, Alert, Closed, Output
+from messages import AggregateRows, Alert, Closed, Opening, Output
 from operators.codes import TextCodes
 from operators.intake import Intake, Taken
 from operators.key_group import GroupOutput, KeyGroup
@@ -128,7 +128,7 @@ def build_flow(
 
     flow = Dataflow("kinewax")
     taken = op.input("read", flow, SourceStep(source, intake, draining, vitals))
-    aside = op.flat_map_batch("aside", taken, _aside)
+    aside = op.flat_map_batch("aside", taken, _aside())
     partials = Partials(windows, names, texts)
     packets = op.flat_map_batch(
         "aggregate", taken, lambda batch: [(p.group, p) for p in partials.packets(batch)]
@@ -162,8 +162,17 @@ def layout_of(domain: Domain, options: Options) -> dict[str, str]:
     return layout
 
 
-def _aside(batch: list[Taken]) -> list[Output]:
-    return list(chain.from_iterable(one.aside for one in batch))
+def _aside() -> Callable[[list[Taken]], list[Output | Opening]]:
+    """Return what passes on rejects and late events, and opens the sinks at its first call."""
+    opening = [Opening()]
+
+    def pass_on(batch: list[Taken]) -> list[Output | Opening]:
+        items: list[Output | Opening] = [*opening]
+        opening.clear()
+        items.extend(chain.from_iterable(one.aside for one in batch))
+        return items
+
+    return pass_on
 
 
 def _rows(batch: list[tuple[str, GroupOutput]]) -> list[Output]:

@@ -9,11 +9,11 @@ from bytewax.outputs import FixedPartitionedSink, StatefulSinkPartition
 
 import metrics
 from dataflows.vitals import Vitals
-from messages import Output
+from messages import Opening, Output
 from sinks.base import Part, PartState, Sink
 
 
-class SinkStep(FixedPartitionedSink[Output, PartState]):
+class SinkStep(FixedPartitionedSink[Output | Opening, PartState]):
     """Writes to one sink. A committed epoch is a delivered one.
 
     Args:
@@ -39,20 +39,20 @@ class SinkStep(FixedPartitionedSink[Output, PartState]):
         step_id: str,  # noqa: ARG002  # the engine's signature
         for_part: str,
         resume_state: PartState | None,
-    ) -> StatefulSinkPartition[Output, PartState]:
+    ) -> StatefulSinkPartition[Output | Opening, PartState]:
         """Open a part where its snapshot left off."""
         part = self._sink.open(for_part, resume_state)
         return _SinkPartition(self._sink.name, part, self._vitals)
 
 
-class _SinkPartition(StatefulSinkPartition[Output, PartState]):
+class _SinkPartition(StatefulSinkPartition[Output | Opening, PartState]):
     def __init__(self, name: str, part: Part, vitals: Vitals) -> None:
         self._part = part
         self._vitals = vitals
         self._flush_seconds = metrics.sink_flush_seconds.labels(name)
 
-    def write_batch(self, values: list[Output]) -> None:
-        self._part.write(values)
+    def write_batch(self, values: list[Output | Opening]) -> None:
+        self._part.write([value for value in values if not isinstance(value, Opening)])
 
     def snapshot(self) -> PartState:
         self._vitals.flushing_since_monotonic_seconds = time.monotonic()
@@ -65,14 +65,18 @@ class _SinkPartition(StatefulSinkPartition[Output, PartState]):
         self._part.close()
 
 
-def selector(sink: Sink) -> Callable[[list[Output]], list[tuple[str, Output]]]:
+def selector(
+    sink: Sink,
+) -> Callable[[list[Output | Opening]], list[tuple[str, Output | Opening]]]:
     """Return what picks a sink's items out of a batch and names the part of each."""
 
-    def select(items: list[Output]) -> list[tuple[str, Output]]:
-        return [
-            (sink.part_of(item), item)
-            for item in items
-            if isinstance(item, sink.accepts) and sink.wants(item)
-        ]
+    def select(items: list[Output | Opening]) -> list[tuple[str, Output | Opening]]:
+        picked: list[tuple[str, Output | Opening]] = []
+        for item in items:
+            if isinstance(item, Opening):
+                picked.extend((part, item) for part in sink.parts)
+            elif isinstance(item, sink.accepts) and sink.wants(item):
+                picked.append((sink.part_of(item), item))
+        return picked
 
     return select
