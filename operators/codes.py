@@ -38,7 +38,7 @@ def mix(values: UInt64s) -> UInt64s:
 
 def unmix(codes: UInt64s) -> UInt64s:
     """Return what `mix` made these codes of."""
-    x = codes ^ (codes >> _31) ^ (codes >> _62)
+    x: UInt64s = codes ^ (codes >> _31) ^ (codes >> _62)
     x *= _INVERSE_2
     x ^= (x >> _27) ^ (x >> _54)
     x *= _INVERSE_1
