@@ -126,7 +126,7 @@ def _rates(work: Callable[[], int]) -> list[int]:
 
 
 def _median(runs: list[dict[str, Any]], parser: str) -> int:
-    rates = [run["records_per_cpu_second"] for run in runs if run["parser"] == parser]
+    rates: list[int] = [run["records_per_cpu_second"] for run in runs if run["parser"] == parser]
     return round(statistics.median(rates))
 
 
