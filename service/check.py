@@ -24,19 +24,22 @@ from typing import Any, Literal
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from errors import KinewaxError
 from service.aws import Aws, error_code, explain, is_missing
 from service.endpoints import KINESIS, stream_of, topic_arn
 from service.job import Job
 from service.settings import Sinks
 
-Outcome = Literal["ok", "missing", "denied", "failed"]
+Outcome = Literal["ok", "missing", "denied", "failed", "untried"]
 
 _DENIED = ("AccessDenied", "UnauthorizedOperation", "AuthorizationError", "NotAuthorized")
 _BEYOND_HASH_KEYS = "9" * 39
 _NEVER = "attribute_exists(ddb_partition_key) AND attribute_not_exists(ddb_partition_key)"
 _CHECK_KEY = {"ddb_partition_key": {"S": "kinewax#check"}, "ddb_sort_key": {"N": "0"}}
 _PENDING_INDEX = "pending-notifications"
+
+
+class _UntriedError(Exception):
+    """A probe needs what another one was to bring."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +68,8 @@ class Finding:
     Attributes:
         action: The IAM action.
         resource: What it was tried on.
-        outcome: `ok`, `missing`, `denied`, or `failed` for anything else.
+        outcome: `ok`, `missing`, `denied`, `failed` for anything else, or `untried` where what
+            it needs was denied before.
         detail: The service's words; empty when all is well.
     """
 
@@ -94,8 +98,8 @@ def run_probe(probe: Probe) -> Finding:
         return found("failed", f"{code}: {error.response['Error'].get('Message', '')}")
     except BotoCoreError as error:
         return found("failed", str(explain(error, probe.resource)))
-    except KinewaxError as error:
-        return found("failed", str(error))
+    except _UntriedError as error:
+        return found("untried", str(error))
     return found("ok")
 
 
@@ -122,23 +126,22 @@ def _source(stream: str, aws: Aws) -> Iterator[Probe]:
     kinesis = aws("kinesis")
     name = {"StreamARN": stream} if stream.startswith("arn:") else {"StreamName": stream}
     resource = f"stream {stream}"
-    # What one call answers the next one needs; a refusal of the first is not one of the second.
-    known: dict[str, str] = {}
+    known: dict[str, str] = {}  # what one call answers, the next one needs
 
     def list_shards() -> None:
         shards = kinesis.list_shards(**name, MaxResults=1)["Shards"]
         known["shard"] = shards[0]["ShardId"] if shards else "shardId-000000000000"
 
     def get_iterator() -> None:
-        answer = kinesis.get_shard_iterator(
-            **name,
-            ShardId=known.get("shard", "shardId-000000000000"),
-            ShardIteratorType="TRIM_HORIZON",
-        )
+        shard = known.get("shard", "shardId-000000000000")
+        answer = kinesis.get_shard_iterator(**name, ShardId=shard, ShardIteratorType="TRIM_HORIZON")
         known["iterator"] = answer["ShardIterator"]
 
     def get_records() -> None:
-        kinesis.get_records(ShardIterator=known.get("iterator", "none"), Limit=1)
+        if "iterator" not in known:
+            msg = "needs an iterator, which GetShardIterator did not give"
+            raise _UntriedError(msg)
+        kinesis.get_records(ShardIterator=known["iterator"], Limit=1)
 
     yield Probe(
         "kinesis:DescribeStreamSummary",
@@ -148,13 +151,7 @@ def _source(stream: str, aws: Aws) -> Iterator[Probe]:
     )
     yield Probe("kinesis:ListShards", resource, list_shards)
     yield Probe("kinesis:GetShardIterator", resource, get_iterator)
-    yield Probe(
-        "kinesis:GetRecords",
-        resource,
-        get_records,
-        # Refused for a made-up iterator: the real one was denied, which its own line tells.
-        proves=("InvalidArgumentException", "ExpiredIteratorException"),
-    )
+    yield Probe("kinesis:GetRecords", resource, get_records)
 
 
 def _sinks(sinks: Sinks, aws: Aws) -> Iterator[Probe]:
@@ -259,7 +256,7 @@ def _metric(sinks: Sinks, aws: Aws) -> Iterator[Probe]:
             Namespace=sinks.namespace,
             MetricData=[{"MetricName": sinks.metric, "Value": float("nan")}],
         ),
-        proves=("InvalidParameterValue", "InvalidParameterCombination", "ValidationError"),
+        proves=("InvalidParameterValue", "InvalidParameterValueException", "ValidationError"),
     )
 
 

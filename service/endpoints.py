@@ -14,7 +14,7 @@ from pathlib import Path
 from urllib.parse import unquote
 
 from dataflows.domain import Domain
-from errors import SettingsError
+from errors import KinewaxError, SettingsError
 from messages import AggregateRows, Late, Reject
 from operators.spec import Window
 from service.aws import Aws, explain
@@ -129,6 +129,8 @@ def source_layout(url: str, source: Source, aws: Aws) -> dict[str, str | int]:
     stream = stream_of(url)
     try:
         identity = resolve_stream(aws("kinesis"), stream)
+    except KinewaxError:
+        raise
     except Exception as error:
         raise explain(error, f"stream {stream}") from error
     return layout | {"source": identity.arn, "source created at": identity.created_us}

@@ -10,14 +10,13 @@ from typing import Annotated
 import orjson
 import typer
 from rich.console import Console
-from rich.table import Table
 
 from service.aws import Aws
 from service.check import Finding, probes_of, run_probe
 from service.commands.run import load
 from service.job import Job
 
-_COLOURS = {"ok": "green", "missing": "red", "denied": "red", "failed": "red"}
+_COLOURS = {"ok": "green", "missing": "red", "denied": "red", "failed": "red", "untried": "yellow"}
 _MISSING_EXIT = 3
 
 
@@ -57,15 +56,12 @@ def check(
 
 
 def _show(findings: list[Finding]) -> None:
-    console = Console()
-    table = Table(box=None, pad_edge=False)
-    for heading in ("", "action", "on", ""):
-        table.add_column(heading, overflow="fold")
+    console = Console(highlight=False)
+    widest = max((len(finding.action) for finding in findings), default=0)
     for finding in findings:
-        colour = _COLOURS[finding.outcome]
-        table.add_row(
-            f"[{colour}]{finding.outcome}[/]", finding.action, finding.resource, finding.detail
-        )
-    console.print(table)
+        console.print(f"{finding.outcome:<8}", style=_COLOURS[finding.outcome], end="")
+        line = f"{finding.action:<{widest}}  {finding.resource}"
+        detail = f": {finding.detail}" if finding.detail else ""
+        console.print(line + detail, markup=False, soft_wrap=True)
     bad = sum(finding.outcome != "ok" for finding in findings)
     console.print(f"{len(findings)} calls tried, {bad} to mend" if bad else "all is there")
