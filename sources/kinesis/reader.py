@@ -150,7 +150,7 @@ class ShardReader:
             return None
         if isinstance(item, Rows):
             self._taken[0] += len(item.payloads)
-            self._taken[1] += item.size_bytes
+            self._taken[1] += item.memory_bytes
         return item
 
     # ---- the reader's side ----
@@ -177,6 +177,8 @@ class ShardReader:
         except Exception as error:
             return self._failed(error)
         self._backoff.reset()
+        if self.closed:
+            return None
         return self._take_in(reply, asked, asked_us, limit)
 
     def _get_records(self, iterator: str, limit: int) -> dict[str, Any]:
@@ -194,20 +196,22 @@ class ShardReader:
         resume = None
         if position.sequence is not None and position.sub_sequence is not None:
             resume = (position.sequence, position.sub_sequence)
-        records, reply_bytes = len(reply["Records"]), 0
+        records, reply_bytes, memory_bytes = len(reply["Records"]), 0, 0
         for rows in to_rows(reply, self._deaggregator, resume):
             self._queue.append(rows)
             self._queued[0] += len(rows.payloads)
-            self._queued[1] += rows.size_bytes
-            reply_bytes += rows.size_bytes
+            self._queued[1] += rows.memory_bytes
+            reply_bytes += rows.payload_bytes
+            memory_bytes += rows.memory_bytes
             self._position = Position(rows.sequence)
-        behind_ms: int = reply.get("MillisBehindLatest") or 0
+        behind_ms: int | None = reply.get("MillisBehindLatest")
         labels = (self._stream, self.shard.id)
-        metrics.behind_latest_seconds.labels(*labels).set(behind_ms / 1000)
+        if behind_ms is not None:
+            metrics.behind_latest_seconds.labels(*labels).set(behind_ms / 1000)
         if records:
             metrics.source_records.labels(*labels).inc(records)
             metrics.source_bytes.labels(*labels).inc(reply_bytes)
-            self._record_bytes += (reply_bytes / records - self._record_bytes) / 4
+            self._record_bytes += (memory_bytes / records - self._record_bytes) / 4
         self._iterator = reply.get("NextShardIterator")
         self._iterator_made = asked
         if self._iterator is None:

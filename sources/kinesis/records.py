@@ -107,7 +107,7 @@ class Rows:
         plain: How many plain records end in these.
         aggregated: How many aggregated records end in these.
         foreign: How many user records were dropped on the way.
-        size_bytes: What they take in memory, about.
+        payload_bytes: The payloads' length.
     """
 
     payloads: list[bytes]
@@ -118,7 +118,12 @@ class Rows:
     plain: int
     aggregated: int
     foreign: int
-    size_bytes: int
+    payload_bytes: int
+
+    @property
+    def memory_bytes(self) -> int:
+        """What they take in memory, about."""
+        return self.payload_bytes + _ROW_OVERHEAD_BYTES * len(self.payloads)
 
 
 def to_rows(
@@ -151,7 +156,7 @@ def to_rows(
         plain=len(records),
         aggregated=0,
         foreign=0,
-        size_bytes=sum(map(len, payloads)) + _ROW_OVERHEAD_BYTES * len(records),
+        payload_bytes=sum(map(len, payloads)),
     )
 
 
@@ -214,7 +219,7 @@ class _Gathered:
             plain=self.plain,
             aggregated=self.aggregated,
             foreign=self.foreign,
-            size_bytes=sum(map(len, self.payloads)) + _ROW_OVERHEAD_BYTES * len(self.payloads),
+            payload_bytes=sum(map(len, self.payloads)),
         )
         self._clear()
         return rows

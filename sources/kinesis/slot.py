@@ -149,6 +149,7 @@ class KinesisSlot:
         self._greeted = True
 
     def _take_listing(self, listing: Listing, out: list[Block | Mark]) -> None:
+        resuming = self._listing is None and self._listed
         new_round = self._listing is None or listing.round_number != self._listing.round_number
         self._listing = listing
         # Every shard of the first listing begins at the start position, child or not. Later ones
@@ -171,21 +172,24 @@ class KinesisSlot:
                 if listing.round_number >= owned.gone_round:
                     self._settle_gone(owned, listing)
             elif owned.phase == "reading" and name not in self._readers:
-                self._start(owned, listing)
+                if resuming:
+                    self._check_expired(owned, listing)
+                self._start(owned)
             if owned.phase == "drained":
                 self._end(owned, out)
             elif owned.phase == "ended" and new_round:
                 self._forget(owned, listing)
         self._count_shards()
 
-    def _start(self, owned: _Owned, listing: Listing) -> None:
+    def _check_expired(self, owned: _Owned, listing: Listing) -> None:
         until_us = owned.read_until_us
         trimmed_us = self._stream.clock() - listing.retention_us
         if until_us is not None and until_us < trimmed_us:
             hours = (trimmed_us - until_us) / 3.6e9
             why = f"records have expired since it was last read, up to {hours:.1f} hours of them"
             self._stream.on_loss(owned.shard.id, why)
-            owned.read_until_us = trimmed_us
+
+    def _start(self, owned: _Owned) -> None:
         self._readers[owned.shard.id] = self._stream.read(owned.shard, owned.position)
 
     def _stop(self, name: str) -> None:
@@ -194,7 +198,7 @@ class KinesisSlot:
     def _settle_gone(self, owned: _Owned, listing: Listing) -> None:
         owned.gone_round = None
         if owned.shard.id in listing.shards:
-            self._start(owned, listing)  # the service knows it again, or not yet
+            self._start(owned)  # the service knows it again, or not yet
             return
         why = "the shard expired before it was read to its end"
         self._stream.on_loss(owned.shard.id, why)
