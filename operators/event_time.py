@@ -3,13 +3,14 @@
 The common layouts (`2019-11-01 00:00:00 UTC`, `2026-01-02T03:04:05.678901`, with or without a
 fraction, `Z` or ` UTC`) are parsed as a matrix of bytes; a text of any other layout goes through
 `datetime.fromisoformat` alone, so that one odd text doesn't slow its neighbours. A time without a
-zone is UTC.
+zone is UTC. The years 1 and 9999 are refused: the windows around such times may begin or end where
+no date can be written.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import MAXYEAR, MINYEAR, UTC, datetime
 
 import numpy as np
 import numpy.typing as npt
@@ -92,7 +93,7 @@ _Int32s = npt.NDArray[np.int32]
 
 def _days(year: _Int32s, month: _Int32s, day: _Int32s) -> tuple[_Int32s, npt.NDArray[np.bool_]]:
     """Return the days since the epoch, and which of them are days of the calendar."""
-    valid = (year >= 1) & (month >= 1) & (month <= 12) & (day >= 1)
+    valid = (year > MINYEAR) & (year < MAXYEAR) & (month >= 1) & (month <= 12) & (day >= 1)
     month = np.where(valid, month, 1)
     leap = (year % 4 == 0) & ((year % 100 != 0) | (year % 400 == 0))
     valid &= day <= _DAYS_IN_MONTH[month] + (leap & (month == 2))
@@ -143,6 +144,8 @@ def _parse_one(text: str) -> int | None:
     try:
         moment = datetime.fromisoformat(text.strip().removesuffix(" UTC"))
     except ValueError:
+        return None
+    if not MINYEAR < moment.year < MAXYEAR:
         return None
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)
