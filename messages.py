@@ -58,6 +58,17 @@ class Lines(Sequence[bytes]):
         end = int(self._ends[index]) if index < len(self._ends) else len(self.buffer)
         return self.buffer[begin:end]
 
+    def loose_ends(self) -> Int64s:
+        """Return, ascending, which lines' ends don't stand right between `}` and `{`.
+
+        Outside of strings, which hold no line ends, JSON has the two beside each other only where
+        one object ends and another begins. So between other ends each line begins an object.
+        """
+        characters = np.frombuffer(self.buffer, np.uint8)
+        before = characters.take(self._ends - 1, mode="clip")
+        after = characters.take(self._ends + 1, mode="clip")
+        return np.flatnonzero((before != ord("}")) | (after != ord("{")))
+
     def runs(self, lines: int) -> Iterator[tuple[int, bytes]]:
         """Yield runs of so many lines (the last may be shorter): how many, and their buffer."""
         begin = 0
