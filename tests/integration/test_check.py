@@ -46,6 +46,7 @@ class Account:
         }
         self.source = name("first")
         self.bucket = name("bucket")
+        self.aws: Aws | None = None
 
     def create(self) -> None:
         names = self.names
@@ -77,7 +78,9 @@ class Account:
             },
         )
         job = Job("ecommerce", f"kinesis://{source}", loaded.settings)
-        return list(probes_of(job, Aws(loaded.settings.aws)))
+        # One for all tests: making boto3's clients takes longer than their calls.
+        self.aws = self.aws or Aws(loaded.settings.aws)
+        return list(probes_of(job, self.aws))
 
     def findings(self) -> list[Finding]:
         return [run_probe(probe) for probe in self.probes()]
