@@ -24,7 +24,7 @@ from producers.attacks import WINDOW_US, Attack, AttackPlan
 from producers.catalogue import stock
 from producers.malformed import Spoiler
 from producers.records import NO_ATTACK, Record
-from producers.users import CappedUsers, cell_end_us, cell_of
+from producers.users import CELL_US, CappedUsers, cell_end_us, cell_of
 
 EVENT_TYPES = ("view", "cart", "remove_from_cart", "purchase")
 _TYPE_SHARES = np.cumsum((0.93, 0.04, 0.01, 0.02))
@@ -103,7 +103,6 @@ class Shop:
         people = traffic.users + traffic.attackers
         self._ids = rng.permutation(people) + _FIRST_USER_ID
         self._sessions = _sessions(rng, people)
-        self._honest = CappedUsers(traffic.users, traffic.zipf, rng)
         self._plan = AttackPlan(
             self._ids[traffic.users :],
             traffic.start_us,
@@ -111,6 +110,8 @@ class Shop:
             rng,
         )
         self._total, self._per_us = self._honest_events()
+        most_per_cell = int(self._per_us * CELL_US) + 1
+        self._honest = CappedUsers(traffic.users, traffic.zipf, most_per_cell, rng)
         self._beyond_us = traffic.disorder_us + WINDOW_US
         self._spoiler = Spoiler(traffic.malformed_share)
         self._generated_us = traffic.start_us

@@ -10,6 +10,7 @@ from __future__ import annotations
 import random
 import secrets
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -31,13 +32,17 @@ DOMAINS = ("ecommerce",)
 CSV_ROWS_PER_SECOND = 4.0
 EVENTS_PER_SECOND = 500.0
 EVENTS_IN_A_FILE = 100_000
+USERS = 10_000
+_USERS_PER_RATE = 10
+"""Honest users make at most 2 events in 10 s on average: 5 for each event a second would do."""
+
 RAISING_EVENT = 6
 """An incident opens above 5 events: the truth file notes when an attack's sixth was written."""
 
 _FILE_START = datetime(2026, 1, 1, tzinfo=UTC)
 _TICK_SECONDS = 0.04
 _STEP_RECORDS = 20_000
-_REPORT_SECONDS = 1.0
+_TELL_SECONDS = 1.0
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -70,7 +75,7 @@ class ProduceOptions:
         rate: Events a second of event time; None for the domain's own, 4 rows for a CSV.
         seconds: How much event time; None for ever on a live stream.
         seed: Where chance comes from; the report names it, so that a run can be repeated.
-        users: Honest users.
+        users: Honest users; None for 10,000, or as many as the rate needs and as many again.
         attackers: Users who attack, once each.
         disorder: Events arrive up to this much after their time.
         late_share: Share of honest events beyond the disorder and a window.
@@ -88,7 +93,7 @@ class ProduceOptions:
     rate: float | None = None
     seconds: float | None = None
     seed: int = field(default_factory=new_seed)
-    users: int = 10_000
+    users: int | None = None
     attackers: int = 0
     disorder: timedelta = timedelta(0)
     late_share: float = 0.0
@@ -150,19 +155,28 @@ class ProduceReport:
     elapsed_seconds: float
 
 
-@dataclass(slots=True)
-class _Attacks:
-    """Follows the attacks through the writer: when was the sixth event of each written?"""
+class _Sender:
+    """Hands records to the writer, and notes when the sixth event of each attack was written."""
 
-    seen: dict[int, int] = field(default_factory=dict)
-    sixth: dict[int, tuple[int, int]] = field(default_factory=dict)
+    def __init__(self, writer: Writer, clock: Clock) -> None:
+        self._writer = writer
+        self._clock = clock
+        self._seen: Counter[int] = Counter()
+        self.records = 0
+        self.sixth: dict[int, tuple[int, int]] = {}
 
-    def note(self, records: Sequence[Record], sent_us: int, written_us: int) -> None:
-        for record in records:
-            if record.attack != NO_ATTACK:
-                count = self.seen[record.attack] = self.seen.get(record.attack, 0) + 1
-                if count == RAISING_EVENT:
-                    self.sixth[record.attack] = (sent_us, written_us)
+    def send(self, records: Sequence[Record]) -> None:
+        # A call at a time, so that an attack's sixth event is written when its own call returns.
+        for first in range(0, len(records), MAX_RECORDS_PER_CALL):
+            call = records[first : first + MAX_RECORDS_PER_CALL]
+            sent_us = self._clock.now_us()
+            self._writer.write(call)
+            written_us = self._clock.now_us()
+            self.records += len(call)
+            for attack in [record.attack for record in call if record.attack != NO_ATTACK]:
+                self._seen[attack] += 1
+                if self._seen[attack] == RAISING_EVENT:
+                    self.sixth[attack] = (sent_us, written_us)
 
 
 def produce(
@@ -190,13 +204,9 @@ def produce(
     live = path is None and options.start is None
     start_us = _start_us(options, clock, live=live)
     feed, total = _feed(options, start_us, live=live)
-    attacks = _Attacks()
-    began = time.monotonic()
-    records = 0
-    writer: Writer
-    kinesis: KinesisWriter | None = None
+    writer: KinesisWriter | FileWriter
     if path is None:
-        writer = kinesis = KinesisWriter(
+        writer = KinesisWriter(
             kinesis_client_factory(),
             urlsplit(options.to).netloc,
             sleep=time.sleep,  # a stop doesn't cut the pauses between attempts short
@@ -206,41 +216,34 @@ def produce(
         )
     else:
         writer = FileWriter(path)
+    sender = _Sender(writer, clock)
     step_us = max(int(_STEP_RECORDS / _rate(options) * 1e6), 1)
-    until_us, reported = start_us, 0.0
+    began, told_seconds, until_us = time.monotonic(), 0.0, start_us
     try:
         while not feed.done and not clock.stopped():
             until_us = clock.now_us() if live else until_us + step_us
-            arrived = feed.advance(until_us)
-            records += len(arrived)
-            if kinesis is None:
-                writer.write(arrived)
-            else:
-                for first in range(0, len(arrived), MAX_RECORDS_PER_CALL):
-                    chunk = arrived[first : first + MAX_RECORDS_PER_CALL]
-                    sent_us = clock.now_us()
-                    writer.write(chunk)
-                    attacks.note(chunk, sent_us, clock.now_us())
-            elapsed = time.monotonic() - began
-            if elapsed - reported >= _REPORT_SECONDS:
-                reported = elapsed
-                out(Progress(feed.events, total, elapsed))
+            sender.send(feed.advance(until_us))
+            elapsed_seconds = time.monotonic() - began
+            if elapsed_seconds - told_seconds >= _TELL_SECONDS:
+                told_seconds = elapsed_seconds
+                out(Progress(feed.events, total, elapsed_seconds))
             if live and not feed.done:
                 clock.sleep(_TICK_SECONDS)
     finally:
         writer.close()
+    shop = feed if isinstance(feed, Shop) else None
     report = ProduceReport(
         domain=options.domain,
         to=options.to,
         seed=options.seed,
         start=_iso(start_us),
         live=live,
-        records=records,
+        records=sender.records,
         events=feed.events,
-        late=feed.late if isinstance(feed, Shop) else 0,
-        malformed=feed.malformed if isinstance(feed, Shop) else {},
-        incidents=_planted(feed, attacks),
-        retried=kinesis.retried if kinesis else 0,
+        late=shop.late if shop else 0,
+        malformed=shop.malformed if shop else {},
+        incidents=_planted(shop, sender) if shop else [],
+        retried=writer.retried if isinstance(writer, KinesisWriter) else 0,
         stopped=not feed.done,
         elapsed_seconds=round(time.monotonic() - began, 3),
     )
@@ -348,7 +351,7 @@ def _feed(options: ProduceOptions, start_us: int, *, live: bool) -> tuple[Feed, 
             duration_us=None if events is None else max(int(events / rate * 1e6), 1),
             rate=rate,
             events=events,
-            users=options.users,
+            users=options.users or max(USERS, round(rate * _USERS_PER_RATE)),
             attackers=options.attackers,
             disorder_us=options.disorder // timedelta(microseconds=1),
             late_share=options.late_share,
@@ -359,19 +362,17 @@ def _feed(options: ProduceOptions, start_us: int, *, live: bool) -> tuple[Feed, 
     return shop, events
 
 
-def _planted(feed: Feed, noted: _Attacks) -> list[Planted]:
+def _planted(shop: Shop, sender: _Sender) -> list[Planted]:
     """List the incidents that the run really held."""
-    if not isinstance(feed, Shop):
-        return []
     return [
         Planted(
             attack.user_id,
             attack.window_start,
             attack.window_start_us,
             attack.count,
-            *noted.sixth.get(number, (None, None)),
+            *sender.sixth.get(number, (None, None)),
         )
-        for number, attack in feed.attacks.items()
+        for number, attack in shop.attacks.items()
         if attack.count >= RAISING_EVENT
     ]
 

@@ -35,10 +35,23 @@ class CappedUsers:
     Args:
         users: How many there are; they are numbered from 0, the most active first.
         exponent: Zipf's: the n-th user is 1 / n ** exponent as active as the first.
+        most_per_cell: How many events a cell may need.
         rng: Where chance comes from.
+
+    Raises:
+        SettingsError: There are too few users for so many events.
     """
 
-    def __init__(self, users: int, exponent: float, rng: np.random.Generator) -> None:
+    def __init__(
+        self, users: int, exponent: float, most_per_cell: int, rng: np.random.Generator
+    ) -> None:
+        if most_per_cell > users * EVENTS_PER_CELL:
+            msg = (
+                f"{users:,} users are too few for this rate: honest users make at most 4 events "
+                "in any 10 s"
+            )
+            need = -(-most_per_cell // EVENTS_PER_CELL)
+            raise SettingsError(msg, hint=f"ask for a lower rate, or for {need:,} users or more")
         activity = np.cumsum(np.arange(1, users + 1, dtype=np.float64) ** -exponent)
         self._share = activity / activity[-1]
         self._rng = rng
@@ -46,11 +59,7 @@ class CappedUsers:
         self._cell: int | None = None
 
     def draw(self, count: int, cell: int) -> Int64s:
-        """Draw users for `count` events of a cell; cells come in ascending order.
-
-        Raises:
-            SettingsError: There are too few users for so many events.
-        """
+        """Draw users for `count` events of a cell; cells come in ascending order."""
         if cell != self._cell:
             self._cell = cell
             self._used[:] = 0
@@ -80,13 +89,6 @@ class CappedUsers:
     def _anybody(self, count: int) -> Int64s:
         """Take users who still have events left, whoever they are."""
         left = np.repeat(np.arange(len(self._used), dtype=np.int64), EVENTS_PER_CELL - self._used)
-        if len(left) < count:
-            need = -(-count // EVENTS_PER_CELL)
-            msg = (
-                f"{len(self._used):,} users are too few: at this rate honest users, who make at "
-                "most 4 events in any 10 s, can't make so many events"
-            )
-            raise SettingsError(msg, hint=f"use a lower rate, or at least {need:,} more users")
         taken = self._rng.permutation(left)[:count]
         np.add.at(self._used, taken, 1)
         return taken

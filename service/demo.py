@@ -202,7 +202,7 @@ def run_demo(options: DemoOptions, view: View) -> DemoReport:
         service.until(lambda: is_ready(admin_url), _READY_SECONDS, "is not ready")
         view.step(
             f"producing {options.rate:g} live events a second for {options.seconds:g} s, "
-            f"{options.attackers} attackers among {_users(options):,} users (seed {options.seed})"
+            f"{options.attackers} attackers among the users (seed {options.seed})"
         )
         producer = stack.enter_context(Child("producer", _live(options, out), out))
         showing = _Showing(view, admin_url, options.domain, table, queue)
@@ -315,17 +315,11 @@ def _produce(options: DemoOptions, truth: Path, seed: int) -> list[str]:
         f"kinesis://{STREAM}",
         "--seed",
         str(seed),
-        "--users",
-        str(_users(options)),
         "--malformed-share",
         str(_MALFORMED_SHARE),
         "--truth",
         str(truth),
     ]
-
-
-def _users(options: DemoOptions) -> int:
-    return max(10_000, round(options.rate * 20))
 
 
 # ---- the demo's own parts ---------------------------------------------------------------------

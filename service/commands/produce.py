@@ -57,7 +57,9 @@ def produce(
         float | None, typer.Option(help="How much event time; a stream goes on until stopped.")
     ] = None,
     seed: Annotated[int | None, typer.Option(help="Repeats a run; by default a new one.")] = None,
-    users: Annotated[int, typer.Option(help="Honest users.")] = 10_000,
+    users: Annotated[
+        int | None, typer.Option(help="Honest users: 10,000 by default, more for a high rate.")
+    ] = None,
     attackers: Annotated[
         int, typer.Option(help="Users who attack: once each, 12 events or more in one window.")
     ] = 0,

@@ -198,9 +198,19 @@ def test_a_share_of_malformed_records_does_not_depend_on_the_steps():
         assert sum(shop.malformed.values()) == int(12_000 * 0.013)
 
 
+def test_a_window_sees_up_to_four_events_of_an_honest_user_and_never_more():
+    counts: Counter[tuple[str, int]] = Counter()
+    for record in all_records(traffic(users=1_100)):
+        event = json.loads(record.payload)
+        counts[event["user_id"], time_us(event) // 10_000_000] += 1
+    assert set(counts.values()) == {1, 2, 3, 4}
+
+
 def test_too_few_users_for_the_rate_is_said_before_an_honest_user_is_made_a_bot():
-    with pytest.raises(SettingsError, match="too few"):
-        all_records(traffic(users=10, rate=100))
+    with pytest.raises(SettingsError, match="too few") as caught:
+        Shop(traffic(users=10, rate=100), 1)
+    assert "501 users" in caught.value.hint
+    assert len(all_records(traffic(users=501, rate=100))) == 6_000
 
 
 def test_a_run_too_short_to_attack_in_is_refused():

@@ -257,3 +257,11 @@ def test_an_error_of_the_stream_is_raised_and_no_truth_is_claimed(tmp_path):
     with pytest.raises(DeliveryError):
         run(options, stream=Broken())
     assert not (tmp_path / "truth.json").exists()
+
+
+def test_a_high_rate_has_as_many_users_as_it_needs_and_too_few_leave_no_file(tmp_path):
+    options = {"events": 20_000, "rate": 20_000, "seed": 1}
+    run(ProduceOptions("ecommerce", f"file://{tmp_path}/x.jsonl", **options))
+    with pytest.raises(SettingsError, match="too few"):
+        run(ProduceOptions("ecommerce", f"file://{tmp_path}/y.jsonl", users=100, **options))
+    assert not (tmp_path / "y.jsonl").exists()
