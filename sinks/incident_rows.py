@@ -78,9 +78,8 @@ class Row:
         key: Where.
         item: What it was made from.
         write: UpdateItem's arguments, but the table.
-        ask: The arguments of a write that asks for the notice only, for a row that is already there
-            and never was asked; None without a notice to publish.
-        phase: The phase written.
+        ask: The arguments of a write that only asks for the notice, of a row that is already there
+            and was never asked for this phase or a later one; None without a notice to publish.
         line: The item as a line of JSON, for its dead letter.
     """
 
@@ -88,7 +87,6 @@ class Row:
     item: Alert | Digest
     write: dict[str, Any]
     ask: dict[str, Any] | None
-    phase: str
     line: bytes
 
 
@@ -140,15 +138,8 @@ def row_of(item: Alert | Digest, templates: Templates, expires_at: int) -> Row:
         item=item,
         write=_update(key, {**attributes, **asked}, first, _may_write(phase, growing, attributes)),
         ask=_update(key, asked, {}, _may_ask(phase)) if asked else None,
-        phase=phase,
         line=line(fields),
     )
-
-
-def was_asked(row: Mapping[str, AttributeValue], phase: str) -> bool:
-    """Whether a row was ever asked for the notice of a phase, or of a later one."""
-    asked = row.get("notice_phase", {}).get("S")
-    return asked is not None and asked not in earlier(phase)
 
 
 def earlier(phase: str) -> tuple[str, ...]:

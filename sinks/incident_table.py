@@ -46,18 +46,15 @@ class IncidentTable:
         self._index = pending_index
         self._has_index = True
 
-    def write(self, update: Mapping[str, Any]) -> RowItem | None:
-        """Make one conditional write; return None, or the row that stands in its way."""
+    def write(self, update: Mapping[str, Any]) -> bool:
+        """Make one conditional write; return whether its condition held."""
         try:
-            self._client.update_item(
-                TableName=self._table, ReturnValuesOnConditionCheckFailure="ALL_OLD", **update
-            )
+            self._client.update_item(TableName=self._table, **update)
         except ClientError as error:
             if error.response["Error"]["Code"] != "ConditionalCheckFailedException":
                 raise
-            standing: RowItem = error.response.get("Item", {})
-            return standing
-        return None
+            return False
+        return True
 
     def read(self, key: RowKey) -> RowItem | None:
         """Read a row as of now."""

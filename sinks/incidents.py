@@ -27,7 +27,7 @@ from sinks.batched import VERSION, ledger_of, part_names, spread
 from sinks.dead_letters import DeadLetterDesk
 from sinks.delivery import BatchLimits, Courier, DeliveryOptions, Entry, join_all
 from sinks.failures import Failure
-from sinks.incident_rows import Row, RowKey, Templates, row_key, row_of, was_asked
+from sinks.incident_rows import Row, RowKey, Templates, row_key, row_of
 from sinks.incident_table import DynamoDbClient, IncidentTable
 from sinks.notices import NoticeOptions, Notifier, SnsClient
 from sinks.tally import Outcome, Tally
@@ -232,11 +232,12 @@ class IncidentsPart:
         return [self._write_row(row) for row in rows]
 
     def _write_row(self, row: Row) -> Outcome:
-        standing = self._table.write(row.write)
-        if standing is not None and row.ask and not was_asked(standing, row.phase):
+        written = self._table.write(row.write)
+        if not written and row.ask:
+            # The row was there: ask for the notice, unless it was asked for when it was written.
             self._table.write(row.ask)
         self._count_notice(row)
-        if standing is not None:
+        if not written:
             return "already_there"
         if isinstance(row.item, Alert):
             seconds = max(0, self._clock() - row.item.detected_at_us) / 1_000_000

@@ -7,6 +7,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -77,7 +78,7 @@ def raising_aws_case(request: pytest.FixtureRequest, make_case: Callable[..., Ca
 
 @pytest.fixture(params=["aggregates", "dead_letters", "kinesis"])
 def impatient_batched_case(request: pytest.FixtureRequest, make_case: Callable[..., Case]) -> Case:
-    return make_case(request.param, IMPATIENT)
+    return make_case(request.param, replace(PATIENT, deadline_seconds=1.5))
 
 
 @pytest.fixture(params=["aggregates", "dead_letters", "kinesis"])
@@ -189,10 +190,10 @@ def test_one_entry_that_fails_until_the_deadline_raises_and_its_neighbours_arriv
     )
     with opened(impatient_batched_case) as part:
         with pytest.raises(KinewaxError, match="InternalFailure"):
-            deliver(part, impatient_batched_case.items(0, 12))
+            deliver(part, impatient_batched_case.items(0, 7))
         arrived = impatient_batched_case.arrived()
         assert set(arrived.values()) == {1}
-        assert set(arrived) < impatient_batched_case.names(0, 12)
+        assert set(arrived) < impatient_batched_case.names(0, 7)
 
 
 # ---- state --------------------------------------------------------------------------------------
