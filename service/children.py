@@ -70,20 +70,20 @@ class Child:
         if not self.running():
             raise self._bad_end()
 
-    def stop(self, seconds: float) -> None:
+    def stop(self, seconds: float, good: Sequence[int] = (0,)) -> None:
         """Ask it to end, and wait for a good end."""
         self.must_run()
         self._process.terminate()
-        self.wait(seconds)
+        self.wait(seconds, good)
 
-    def wait(self, seconds: float) -> None:
-        """Wait for a good end."""
+    def wait(self, seconds: float, good: Sequence[int] = (0,)) -> None:
+        """Wait for a good end: one of these exit codes."""
         try:
             code = self._process.wait(seconds)
         except subprocess.TimeoutExpired:
             how = f"did not end within {seconds:g} s"
             raise self.failure(how) from None
-        if code != 0:
+        if code not in good:
             raise self._bad_end()
 
     def until(self, met: Callable[[], bool], seconds: float, otherwise: str) -> None:

@@ -14,8 +14,9 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from service.demo import DemoReport, Moment, View
+from service.demo import Moment, View
 from service.outside import SeenRow
+from service.verdict import Verdict
 
 _PLAIN_LINE_SECONDS = 2.0
 _FRAMES_PER_SECOND = 4
@@ -112,7 +113,7 @@ def draw(moment: Moment, step: str) -> Panel:
     )
 
 
-def summarise(report: DemoReport, console: Console) -> None:
+def summarise(report: Verdict, console: Console) -> None:
     """Tell what a demo came to."""
 
     def tell(good: bool, text: str) -> None:

@@ -7,13 +7,14 @@ import pytest
 from rich.console import Console
 
 from errors import SettingsError
-from service.demo import MARKER, DemoReport, Moment, _compare, _own_directory, _percentile
+from service.demo import MARKER, Moment, _own_directory
 from service.outside import Notice, SeenRow, Vitals, parse_vitals
 from service.panel import PlainView, draw, summarise
+from service.verdict import Verdict, compare, percentile
 
 START = 1_767_225_600
 
-GOOD = DemoReport(
+GOOD = Verdict(
     planted=2,
     found=2,
     missing=[],
@@ -41,7 +42,7 @@ def row(user_id: int, value: int, phase: str = "final", window: int = START) -> 
 
 
 def judged(planted: dict[int, int], rows: list[SeenRow]):
-    return _compare(
+    return compare(
         {(user, START): {"count": count} for user, count in planted.items()},
         {one.key: one for one in rows},
     )
@@ -82,10 +83,10 @@ def test_only_a_flawless_demo_is_ok():
 
 def test_a_percentile_is_a_value_that_was_measured():
     values = [float(n) for n in range(1, 201)]
-    assert _percentile(values, 50) == 100.0
-    assert _percentile(values, 99) == 198.0
-    assert _percentile([5.0], 99) == 5.0
-    assert _percentile([], 99) is None
+    assert percentile(values, 50) == 100.0
+    assert percentile(values, 99) == 198.0
+    assert percentile([5.0], 99) == 5.0
+    assert percentile([], 99) is None
 
 
 def test_an_older_demo_is_replaced_and_other_directories_are_left_alone(tmp_path):

@@ -1,0 +1,161 @@
+"""What a demo came to: planted attacks against found incidents, and all that goes with it. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from operators.spec import Threshold
+from service.outside import IncidentKey, Notice, SeenRow
+
+# `Any`: what the producer's truth file and the service's summary hold, as JSON says it.
+Truth = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What a demo came to.
+
+    Attributes:
+        planted: Attacks that the producer planted.
+        found: Of these, how many have a row.
+        missing: Planted attacks without a row, as text.
+        unexpected: Rows of users who didn't attack in that window, as text.
+        wrong: Rows whose value is not the number of the attack's events, as text.
+        balanced: Whether the service's ledger balances.
+        unbalanced: The identities that don't hold.
+        ledger: The service's counts.
+        produced: Well-formed events that the producers sent.
+        malformed: Malformed records that they sent.
+        latency_p50_ms: From the PutRecords call with an attack's sixth event to its row's sight.
+        latency_p99_ms: The same, of the slowest in a hundred.
+        latency_worst_ms: The same, of the slowest.
+        notices: Different notices that the queue's reader got.
+        notices_due: Attacks above the limit for notices.
+        notice: One of the notices.
+        rows_in_bucket: Rows in S3, by delivery stream.
+        seconds: How long it all took.
+        out: Where its files are.
+    """
+
+    planted: int
+    found: int
+    missing: list[str]
+    unexpected: list[str]
+    wrong: list[str]
+    balanced: bool
+    unbalanced: list[str]
+    ledger: dict[str, int]
+    produced: int
+    malformed: int
+    latency_p50_ms: float | None
+    latency_p99_ms: float | None
+    latency_worst_ms: float | None
+    notices: int
+    notices_due: int
+    notice: Notice | None
+    rows_in_bucket: dict[str, int]
+    seconds: float
+    out: str
+
+    @property
+    def ok(self) -> bool:
+        """Whether all attacks were found with their counts, nobody else, and all is accounted."""
+        wrong = self.missing or self.unexpected or self.wrong
+        return self.planted > 0 and not wrong and self.balanced
+
+
+def planted_of(truth: Truth) -> dict[IncidentKey, Truth]:
+    """Return what the producer says that it planted, by what identifies an incident."""
+    return {
+        (one["user_id"], one["window_start_us"] // 1_000_000): one for one in truth["incidents"]
+    }
+
+
+def due(planted: Mapping[IncidentKey, Truth], rule: Threshold) -> int:
+    """Count the attacks that somebody must be told of."""
+    limit = min(level.above for level in rule.levels if level.notify)
+    return sum(one["count"] > limit for one in planted.values())
+
+
+def judge(
+    planted: Mapping[IncidentKey, Truth],
+    rows: Mapping[IncidentKey, SeenRow],
+    rule: Threshold,
+    *,
+    summary: Truth,
+    sent: Sequence[Truth],
+    notices: Mapping[str, Notice],
+    rows_in_bucket: Mapping[str, int],
+    seconds: float,
+    out: Path,
+) -> Verdict:
+    """Compare what was planted with what was found.
+
+    Args:
+        planted: The attacks.
+        rows: What the bystander saw in the table at the end.
+        rule: The rule that was to find them.
+        summary: The service's `summary.json`.
+        sent: The producers' reports.
+        notices: Different notices, by incident.
+        rows_in_bucket: Rows in S3, by delivery stream.
+        seconds: How long the demo took.
+        out: Where its files are.
+    """
+    missing, unexpected, wrong = compare(planted, rows)
+    latencies = sorted(
+        (rows[key].first_seen_us - one["sixth_sent_us"]) / 1_000
+        for key, one in planted.items()
+        if key in rows
+    )
+    return Verdict(
+        planted=len(planted),
+        found=len(planted) - len(missing),
+        missing=missing,
+        unexpected=unexpected,
+        wrong=wrong,
+        balanced=summary["balanced"],
+        unbalanced=[one["name"] for one in summary["identities"] if not one["balanced"]],
+        ledger=summary["ledger"],
+        produced=sum(one["events"] for one in sent),
+        malformed=sum(sum(one["malformed"].values()) for one in sent),
+        latency_p50_ms=percentile(latencies, 50),
+        latency_p99_ms=percentile(latencies, 99),
+        latency_worst_ms=percentile(latencies, 100),
+        notices=len(notices),
+        notices_due=due(planted, rule),
+        notice=next(iter(notices.values()), None),
+        rows_in_bucket=dict(rows_in_bucket),
+        seconds=round(seconds, 1),
+        out=str(out),
+    )
+
+
+def compare(
+    planted: Mapping[IncidentKey, Mapping[str, Any]], rows: Mapping[IncidentKey, SeenRow]
+) -> tuple[list[str], list[str], list[str]]:
+    """Compare what was planted with what was found: missing, unexpected, wrong values."""
+
+    def name(key: IncidentKey) -> str:
+        return f"user {key[0]} in the window of {datetime.fromtimestamp(key[1], UTC):%H:%M:%S}"
+
+    missing = [name(key) for key in sorted(planted.keys() - rows.keys())]
+    unexpected = [name(key) for key in sorted(rows.keys() - planted.keys())]
+    wrong = [
+        f"{name(key)}: {rows[key].value} instead of {planted[key]['count']} ({rows[key].phase})"
+        for key in sorted(planted.keys() & rows.keys())
+        if rows[key].phase != "final" or rows[key].value != planted[key]["count"]
+    ]
+    return missing, unexpected, wrong
+
+
+def percentile(ordered: Sequence[float], percent: int) -> float | None:
+    """Return the nearest-rank percentile: a value that was really measured."""
+    if not ordered:
+        return None
+    rank = -(-len(ordered) * percent // 100)
+    return round(ordered[max(rank, 1) - 1], 1)
