@@ -57,7 +57,9 @@ class Failure:
         """Describe an error; of ours, its own words, of others, class and first line too."""
         name = type(error).__name__
         if isinstance(error, KinewaxError):
-            retryable = not isinstance(error, _FINAL)
+            # Whoever read our standard output has gone, and no restart brings it back.
+            unread = isinstance(error.__cause__, BrokenPipeError)
+            retryable = not (unread or isinstance(error, _FINAL))
             return cls(name, str(error), error.hint, error.exit_code, retryable)
         lines = str(error).splitlines()
         message = f"{name}: {lines[0]}" if lines else name
@@ -106,7 +108,6 @@ class Reporter:
             end(1)
 
         threading.Thread(target=watch, name="supervisor-watch", daemon=True).start()
-
 
     def wait_to_go(self) -> None:
         """Say that this worker is ready, and wait until all are."""

@@ -143,3 +143,10 @@ def test_an_error_of_ours_keeps_its_class_words_and_exit_code(error: KinewaxErro
 def test_another_error_is_told_in_its_first_line() -> None:
     assert Failure.of(ValueError("one\ntwo")).message == "ValueError: one"
     assert Failure.of(ValueError()).message == "ValueError"
+
+
+def test_an_output_that_nobody_reads_any_more_is_not_tried_again() -> None:
+    error = DeliveryError("cannot write to standard output")
+    error.__cause__ = BrokenPipeError()
+
+    assert not Failure.of(error).retryable
