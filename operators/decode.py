@@ -43,7 +43,11 @@ _DECODE_ERRORS = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)  # de
 _INTEGER = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
 _EXACT_FLOAT_LIMIT = 2.0**51  # beyond, 0.01 * 100 can be off by one
 _NEXT_OBJECT = re.compile(r"[}\n][ \t\r]*+(?=\{)")  # looks at no character twice
-_MAXIMUM_BROKEN = 100
+_NO_WHITE_SPACE = re.compile(r"[^ \t\r\n]")
+_JSON = json.JSONDecoder()
+_MAXIMUM_REJECTS = 100
+"""Of one payload; the last takes all the rest, so that rubbish is soon done with."""
+
 _RUN_LINES = 64  # at 0.1 % bad lines one run in sixteen is decoded twice
 _WHITE_SPACE = b" \t\r\n"
 ARRIVAL = "arrival"
@@ -245,20 +249,22 @@ class Decoder:
         if not payload.strip(_WHITE_SPACE):
             return [], [Rejected(index, "empty", REASONS["empty"], payload)]
         try:
-            pieces = _split_objects(payload.decode())
+            text = payload.decode()
         except UnicodeDecodeError as undecodable:
             return [], [Rejected(index, "not_utf8", str(undecodable), payload)]
-        if len(pieces) == 1:
-            return [], [Rejected(index, _reason_of(error, pieces[0]), str(error), payload)]
         events: list[tuple[Any, bytes]] = []
         rejected: list[Rejected] = []
-        for piece in pieces:
+        end = 0
+        while (begin := _behind_white_space(text, end)) < len(text):
+            is_last = len(rejected) == _MAXIMUM_REJECTS - 1
+            end = len(text) if is_last else _end_of_value(text, begin)
+            piece = text[begin:end].encode()
             try:
                 events.append((self._decode(piece), piece))
             except _DECODE_ERRORS as bad:
                 rejected.append(Rejected(index, _reason_of(bad, piece), str(bad), piece))
-        if not events:  # rubbish with line breaks is one reject, not thousands
-            return [], [Rejected(index, _reason_of(error, pieces[0]), str(error), payload)]
+        if not events:  # rubbish is one reject, whatever can be read into it
+            return [], [Rejected(index, _reason_of(error, payload), str(error), payload)]
         return events, rejected
 
 
@@ -284,28 +290,19 @@ def _member(field: Field) -> tuple[str, Any] | tuple[str, Any, Any]:
     return (field.name, kind | None, "" if field.kind == "text" else 0)
 
 
-def _split_objects(text: str) -> list[bytes]:
-    """Cut a text into its JSON values; a broken one reaches to where the next object begins.
+def _behind_white_space(text: str, place: int) -> int:
+    """Return where what isn't white space goes on."""
+    found = _NO_WHITE_SPACE.search(text, place)
+    return found.start() if found else len(text)
 
-    Behind many broken ones the rest is one more: each may have cost a look at all that follows.
-    """
-    scanner = json.JSONDecoder()
-    pieces: list[bytes] = []
-    place, size, broken = 0, len(text), 0
-    while place < size:
-        while place < size and text[place] in " \t\r\n":
-            place += 1
-        if place == size:
-            break
-        try:
-            _, end = scanner.raw_decode(text, place)
-        except (ValueError, RecursionError):
-            broken += 1
-            next_object = _NEXT_OBJECT.search(text, place) if broken < _MAXIMUM_BROKEN else None
-            end = next_object.end() if next_object else size
-        pieces.append(text[place:end].encode())
-        place = end
-    return pieces
+
+def _end_of_value(text: str, begin: int) -> int:
+    """Return where a JSON value ends; a broken one reaches to where the next object begins."""
+    try:
+        return _JSON.raw_decode(text, begin)[1]
+    except (ValueError, RecursionError):
+        next_object = _NEXT_OBJECT.search(text, begin)
+        return next_object.end() if next_object else len(text)
 
 
 def _reason_of(error: Exception, payload: bytes) -> str:
