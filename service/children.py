@@ -7,7 +7,6 @@ their order, each by its process id.
 from __future__ import annotations
 
 import os
-import signal
 import socket
 import subprocess
 import sys
@@ -19,6 +18,7 @@ from pathlib import Path
 from errors import KinewaxError
 from service.local_aws import local_environment
 from service.settings import ENV_PREFIX
+from service.signals import uninterrupted
 
 _STOP_SECONDS = 40.0
 """The service drains within 25 s, or says that it couldn't."""
@@ -26,7 +26,7 @@ _POLL_SECONDS = 0.05
 
 
 class Child:
-    """A kinewax command as a child process; leave the `with` block and it has ended.
+    """A kinewax command as a child process, started by `start`, ended by `end` at the latest.
 
     Args:
         name: What to call it, and its log.
@@ -36,30 +36,41 @@ class Child:
 
     def __init__(self, name: str, arguments: Sequence[str], out: Path) -> None:
         self._name = name
+        self._arguments = arguments
         self._log = out / "logs" / f"{name}.log"
+        self._started: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start it."""
         program = Path(sys.executable).with_name("kinewax")
-        with self._log.open("wb") as output:
-            self._process = subprocess.Popen(
-                [str(program), *arguments],
+        with self._log.open("wb") as output, uninterrupted():
+            self._started = subprocess.Popen(
+                [str(program), *self._arguments],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,  # Ctrl-C is for us: we stop children in their order
             )
 
-    def __enter__(self) -> Child:
-        return self
+    def end(self) -> None:
+        """Make sure that it has ended: asked first, then killed."""
+        if self._started is None or not self.running():
+            return
+        self._process.terminate()
+        try:
+            self._process.wait(_STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._kill()
+        except BaseException:  # a second Ctrl-C: no more waiting
+            self._kill()
+            raise
 
-    def __exit__(self, *_: object) -> None:
-        if self.running():
-            self._process.terminate()
-            try:
-                self._process.wait(_STOP_SECONDS)
-            except subprocess.TimeoutExpired:
-                self._kill()
-            except BaseException:  # a second Ctrl-C: no more waiting
-                self._kill()
-                raise
+    @property
+    def _process(self) -> subprocess.Popen[bytes]:
+        if self._started is None:
+            msg = f"the {self._name} was not started"
+            raise RuntimeError(msg)
+        return self._started
 
     def running(self) -> bool:
         """Whether it is still there."""
@@ -123,20 +134,6 @@ def isolated(endpoint: str) -> Iterator[None]:
     finally:
         os.environ.clear()
         os.environ.update(before)
-
-
-@contextmanager
-def ended_by_sigterm() -> Iterator[None]:
-    """Let SIGTERM end the demo as Ctrl-C does: in order."""
-
-    def interrupt(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def free_port() -> int:

@@ -122,7 +122,9 @@ def run_demo(options: DemoOptions, view: View) -> Verdict:
     rule = _rule(options.domain)
     with ExitStack() as stack:
         view.step("starting a local AWS server on loopback")
-        server = stack.enter_context(LocalAws(out / "logs"))
+        server = LocalAws(out / "logs")
+        stack.callback(server.stop)
+        server.start()
         stack.enter_context(isolated(server.endpoint))
         aws = Aws(settings.Aws(endpoint_url=server.endpoint, region=REGION))
         view.step("creating streams, table, topic with a subscriber, delivery streams and bucket")
@@ -141,18 +143,18 @@ def run_demo(options: DemoOptions, view: View) -> Verdict:
         queue = stack.enter_context(QueueReader(aws("sqs"), queue_url))
         view.step(f"starting the service with {options.processes} processes")
         admin_url = f"http://127.0.0.1:{free_port()}"
-        service = stack.enter_context(
-            Child("service", _service(options, out, server.endpoint, admin_url), out)
+        service = _started(
+            stack, Child("service", _service(options, out, server.endpoint, admin_url), out)
         )
         view.step("putting a minute of waiting events on the stream")
-        backlog = stack.enter_context(Child("backlog", _backlog(options, out), out))
+        backlog = _started(stack, Child("backlog", _backlog(options, out), out))
         backlog.wait(_READY_SECONDS)
         service.until(lambda: is_ready(admin_url), _READY_SECONDS, "is not ready")
         view.step(
             f"producing {options.rate:g} live events a second for {options.seconds:g} s, "
             f"{options.attackers} attackers among the users (seed {options.seed})"
         )
-        producer = stack.enter_context(Child("producer", _live(options, out), out))
+        producer = _started(stack, Child("producer", _live(options, out), out))
         showing = _Showing(view, admin_url, options.domain, table, queue)
         while producer.running():
             service.must_run()
@@ -252,6 +254,13 @@ def _produce(options: DemoOptions, truth: Path, seed: int) -> list[str]:
 
 
 # ---- the demo's own parts ---------------------------------------------------------------------
+
+
+def _started(stack: ExitStack, child: Child) -> Child:
+    """Start a child whose end is already certain."""
+    stack.callback(child.end)
+    child.start()
+    return child
 
 
 class _Showing:

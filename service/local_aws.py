@@ -24,6 +24,7 @@ from typing import Any
 import orjson
 
 from errors import KinewaxError, MissingResourceError
+from service.signals import uninterrupted
 
 REGION = "eu-west-1"
 ACCOUNT = "123456789012"
@@ -76,6 +77,11 @@ class LocalAws:
         self.endpoint = ""
 
     def __enter__(self) -> LocalAws:
+        self.start()
+        return self
+
+    def start(self) -> None:
+        """Start it, and return when it answers."""
         program = _program()
         self._home.mkdir(parents=True, exist_ok=True)
         log = self._home / "local-aws.log"
@@ -83,7 +89,7 @@ class LocalAws:
             # A port that was free may be taken by the time the server binds it: try another.
             for _ in range(_ATTEMPTS):
                 if self._start(program, log):
-                    return self
+                    return
                 self.stop()
         except BaseException:
             self.stop()
@@ -121,8 +127,8 @@ class LocalAws:
         """Start it on a free port; True once it answers, False when it ended or never did."""
         port = _free_port()
         self.endpoint = f"http://127.0.0.1:{port}"
-        with log.open("wb") as output:
-            self._process = process = subprocess.Popen(
+        with log.open("wb") as output, uninterrupted():
+            self._process = subprocess.Popen(
                 [str(program), "-H", "127.0.0.1", "-p", str(port)],
                 cwd=self._home,
                 env={**os.environ, **local_environment(self.endpoint)},
@@ -131,6 +137,7 @@ class LocalAws:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,  # Ctrl-C is for us: we stop it when all else has ended
             )
+        process = self._process
         # Straight to the socket: a proxy set for the machine must not see loopback traffic.
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         deadline = time.monotonic() + _START_SECONDS

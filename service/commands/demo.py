@@ -12,9 +12,9 @@ import typer
 from rich.console import Console
 
 from producers.run import new_seed
-from service.children import ended_by_sigterm
 from service.demo import DemoOptions, run_demo
 from service.panel import shown, summarise
+from service.signals import ended_by_sigterm
 
 
 def demo(
