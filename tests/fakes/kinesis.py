@@ -14,6 +14,7 @@ from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
 
+from aws_kinesis_agg.aggregator import RecordAggregator
 from botocore.exceptions import ClientError
 
 from sources.kinesis.pacing import Pacing
@@ -29,6 +30,15 @@ def client_error(code: str, status: int = 400, message: str = "scripted") -> Cli
         "ResponseMetadata": {"HTTPStatusCode": status},
     }
     return ClientError(reply, "Scripted")
+
+
+def aggregate(*payloads: bytes, partition_key: str = "k") -> bytes:
+    """Pack user records as the KPL does."""
+    aggregator = RecordAggregator()
+    for payload in payloads:
+        aggregator.add_user_record(partition_key, payload)
+    contents: bytes = aggregator.clear_and_get().get_contents()[2]
+    return contents
 
 
 @dataclass

@@ -22,6 +22,7 @@ from sources.kinesis.lineage import HASH_KEYS, Shard
 from sources.kinesis.pacing import Pacing
 from sources.kinesis.reader import Position, ShardReader, Share
 from sources.kinesis.records import Record, Rows, parse_body, to_rows, use_typed_parse
+from tests.fakes.kinesis import aggregate
 from tests.servers import clients
 
 ARRIVAL = 1_760_000_000.123
@@ -173,14 +174,6 @@ def test_arrival_times_in_whole_seconds_are_read() -> None:
 
 
 # ---- rows ---------------------------------------------------------------------------------------
-
-
-def aggregate(*payloads: bytes) -> bytes:
-    aggregator = RecordAggregator()
-    for payload in payloads:
-        aggregator.add_user_record("k", payload)
-    contents: bytes = aggregator.clear_and_get().get_contents()[2]
-    return contents
 
 
 def rows_of(*records: tuple[int, bytes], resume: tuple[str, int] | None = None) -> list[Rows]:

@@ -14,7 +14,7 @@ import metrics
 from errors import DataLossError, MissingResourceError
 from messages import Adopted, Block, Ended, Hello, Idle
 from sources.kinesis.slot import KinesisSlot
-from tests.fakes.kinesis import FakeKinesis, SteppedStream, client_error
+from tests.fakes.kinesis import FakeKinesis, SteppedStream, aggregate, client_error
 
 ROOT = "shardId-000000000000"
 HOUR_US = 3_600_000_000
@@ -251,6 +251,44 @@ def test_the_position_moves_only_with_what_a_poll_returned() -> None:
     assert setup.slot.snapshot()["ledger"]["records"] == 1
 
 
+def test_the_position_is_behind_the_last_of_several_replies() -> None:
+    stream = FakeKinesis()
+    setup = Setup(stream)
+    setup.round()
+    for data in (b"a", b"b", b"c"):
+        stream.put(data)
+        setup.shared.fetch_all()
+    setup.slot.poll()
+    assert setup.slot.snapshot()["shards"][ROOT]["sequence"] == "3"
+
+
+def test_an_aggregate_is_taken_up_where_the_snapshot_left_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("sources.kinesis.records.MAX_ROWS", 2)
+    monkeypatch.setattr("sources.kinesis.slot._POLL_ROWS", 2)
+    stream = FakeKinesis()
+    stream.put(aggregate(b"a", b"b", b"c"))
+    stream.put(b"d")
+    setup = Setup(stream)
+    assert payloads(setup.round()) == [b"a", b"b"]
+    state = setup.slot.snapshot()
+    assert (state["shards"][ROOT]["sequence"], state["shards"][ROOT]["sub_sequence"]) == ("1", 1)
+    assert state["ledger"]["records"] == 0  # none is whole yet
+    assert state["ledger"]["user_records"] == 2
+    resumed = Setup(stream, state)
+    assert payloads(resumed.rounds(2)) == [b"c", b"d"]
+    ledger = resumed.slot.snapshot()["ledger"]
+    assert ledger == {
+        "records": 2,
+        "plain": 1,
+        "aggregated": 1,
+        "user_records": 4,
+        "foreign_user_records": 0,
+    }
+    assert resumed.slot.snapshot()["shards"][ROOT]["sub_sequence"] is None
+
+
 def test_a_snapshot_is_a_plain_versioned_value_of_its_own() -> None:
     stream = FakeKinesis()
     stream.put(b"a")
@@ -410,6 +448,33 @@ def test_a_shard_that_the_service_denied_by_a_slip_is_read_on() -> None:
     )
     before = losses()
     assert payloads(setup.rounds(3)) == [b"b"]
+    assert losses() == before
+
+
+def test_only_a_listing_that_began_after_the_denial_tells_whether_a_shard_is_lost() -> None:
+    stream = FakeKinesis(2)
+    root, other = stream.shards.values()
+    stream.put(b"a", root.first_hash)
+    state = state_of(stream)
+    root.listed = False  # not there in the first listing by a slip
+    setup = Setup(stream, state)
+    for _ in range(3):
+        setup.shared.list_shards()
+    setup.slot.poll()
+    stream.faults = lambda _, arguments: (
+        client_error("ResourceNotFoundException") if arguments.get("ShardId") == root.id else None
+    )
+    setup.shared.fetch_all()
+    setup.slot.poll()
+    before = losses()
+    stream.split(other.id)
+    setup.shared.fetch_all()  # names children: what is known changes, but not by a listing
+    setup.slot.poll()
+    setup.slot.poll()
+    stream.faults = lambda *_: None
+    root.listed = True
+    stream.put(b"b", root.first_hash)
+    assert payloads(setup.rounds(2)) == [b"b"]
     assert losses() == before
 
 
