@@ -100,11 +100,10 @@ class Intake:
                 self._take_block(item, taken, at_end=False)
                 continue
             if isinstance(item, EndOfInput):
-                for name, shard in self._shards.items():
-                    if shard.waiting:
-                        nothing: Block = Block(name, (), ())
-                        self._take_block(nothing, taken, at_end=True)
+                for name in self._shards:
+                    self._settle(name, taken)
             elif isinstance(item, Ended):
+                self._settle(item.shard, taken)
                 self._shards.pop(item.shard, None)
             taken.marks.append(item)
         return taken
@@ -119,6 +118,11 @@ class Intake:
             },
             "ledger": dict(self.ledger),
         }
+
+    def _settle(self, name: str, taken: Taken) -> None:
+        """Decide on the events that still wait, as nothing will come behind them."""
+        if name in self._shards and self._shards[name].waiting:
+            self._take_block(Block(name, (), ()), taken, at_end=True)
 
     def _take_block(self, block: Block, taken: Taken, *, at_end: bool) -> None:
         shard = self._shards.setdefault(block.shard, _Shard())
