@@ -123,7 +123,9 @@ class KinesisWriter:
                     f"stream {self._stream}: {len(entries):,} records could not be written in "
                     f"{attempt} attempts over {self._deadline_seconds:g} s: {reason}"
                 )
-                raise DeliveryError(msg, hint="lower the rate or add shards, then run it again")
+                throttled = "ThroughputExceeded" in reason or "Throttling" in reason
+                hint = "lower the rate or add shards" if throttled else "check the network"
+                raise DeliveryError(msg, hint=f"{hint}, then run it again")
             self._sleep(pause)
             self.retried += len(entries)
 

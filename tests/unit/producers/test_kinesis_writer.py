@@ -111,10 +111,19 @@ def test_what_is_still_refused_at_the_deadline_is_an_error_with_its_number():
     wrote = writer(script, deadline_seconds=20)
     with pytest.raises(
         DeliveryError, match=r"1 records could not be written.*ProvisionedThroughputExceeded"
-    ):
+    ) as caught:
         wrote.write(records(3))
+    assert "add shards" in caught.value.hint
     assert wrote.written == 2
     assert script.now <= 20
+
+
+def test_an_endpoint_that_never_answers_is_an_error_that_speaks_of_the_network():
+    gone = EndpointConnectionError(endpoint_url="http://127.0.0.1:1")
+    script = Script(errors=dict.fromkeys(range(1000), gone))
+    with pytest.raises(DeliveryError, match="3 records could not be written") as caught:
+        writer(script).write(records(3))
+    assert "network" in caught.value.hint
 
 
 @pytest.mark.parametrize(
