@@ -21,7 +21,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from bytewax._bytewax import cluster_main
+from bytewax._bytewax import cluster_main, run_main
 from bytewax.recovery import RecoveryConfig
 
 from dataflows.pipeline import build_flow, now_us
@@ -112,13 +112,7 @@ def run(spec: Spec) -> int:
         watch(flow, reporter.fail)
         _start_beats(spec, reporter, vitals)
         reporter.wait_to_go()
-        cluster_main(  # type: ignore[no-untyped-call]
-            flow,
-            list(spec.addresses),
-            spec.process,
-            epoch_interval=timedelta(seconds=settings.runtime.epoch_interval.total_seconds()),
-            recovery_config=recovery,
-        )
+        _execute(flow, spec, settings.runtime.epoch_interval, recovery)
     except BaseException as error:  # the engine's panics aren't Exceptions
         reporter.fail(error)
         if spec.verbose:
@@ -126,6 +120,25 @@ def run(spec: Spec) -> int:
         return 1
     reporter.send("usage", **usage(vitals))
     return 0
+
+
+def _execute(flow: Any, spec: Spec, epoch_interval: timedelta, recovery: RecoveryConfig) -> None:
+    """Run the dataflow to its end.
+
+    A single process runs it in the main thread: in a cluster's process the main thread wakes up
+    again and again beside the worker's, which cost a tenth of the throughput when measured.
+    """
+    each = timedelta(seconds=epoch_interval.total_seconds())
+    if spec.addresses:
+        cluster_main(  # type: ignore[no-untyped-call]
+            flow,
+            list(spec.addresses),
+            spec.process,
+            epoch_interval=each,
+            recovery_config=recovery,
+        )
+    else:
+        run_main(flow, epoch_interval=each, recovery_config=recovery)  # type: ignore[no-untyped-call]
 
 
 def _build(spec: Spec, drain: Drain, vitals: Vitals) -> Any:
