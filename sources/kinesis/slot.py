@@ -149,7 +149,6 @@ class KinesisSlot:
         self._greeted = True
 
     def _take_listing(self, listing: Listing, out: list[Block | Mark]) -> None:
-        resuming = self._listing is None and self._listed
         new_round = self._listing is None or listing.round_number != self._listing.round_number
         self._listing = listing
         # Every shard of the first listing begins at the start position, child or not. Later ones
@@ -172,8 +171,7 @@ class KinesisSlot:
                 if listing.round_number >= owned.gone_round:
                     self._settle_gone(owned, listing)
             elif owned.phase == "reading" and name not in self._readers:
-                if resuming:
-                    self._check_expired(owned, listing)
+                self._check_expired(owned, listing)
                 self._start(owned)
             if owned.phase == "drained":
                 self._end(owned, out)

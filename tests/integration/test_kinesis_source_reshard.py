@@ -214,6 +214,9 @@ class Job:
     def payloads(self) -> list[bytes]:
         return [p for item in self.output if isinstance(item, Block) for p in item.payloads]
 
+    def adopted(self) -> dict[str, tuple[str, ...]]:
+        return {item.shard: item.parents for item in self.output if isinstance(item, Adopted)}
+
     def ended(self) -> dict[str, tuple[str, ...]]:
         return {item.shard: item.children for item in self.output if isinstance(item, Ended)}
 
@@ -276,20 +279,22 @@ def test_no_record_is_lost_or_doubled_by_reshards_crashes_and_other_process_coun
                         operator.reshard()
                         operator.put(10)
                         job.start(rng.randrange(1, 4))
-            closed = {s["ShardId"] for s in operator.shards()} - {
-                s["ShardId"] for s in operator.open_shards()
-            }
+            shards = {s["ShardId"] for s in operator.shards()}
+            closed = shards - {s["ShardId"] for s in operator.open_shards()}
             deadline = time.monotonic() + DEADLINE_SECONDS
-            while len(job.payloads()) < len(operator.written) or set(job.ended()) != closed:
+            while (
+                len(job.payloads()) < len(operator.written)
+                or set(job.ended()) != closed
+                or set(job.adopted()) != shards
+            ):
                 assert time.monotonic() < deadline
                 job.poll()
             assert sorted(job.payloads()) == operator.written
             assert operator.splits >= 3
             assert operator.merges >= 1
-            adopted = {item.shard: item.parents for item in job.output if isinstance(item, Adopted)}
             for shard in operator.shards():
                 parents = [shard.get("ParentShardId"), shard.get("AdjacentParentShardId")]
-                assert set(adopted[shard["ShardId"]]) == set(filter(None, parents))
+                assert set(job.adopted()[shard["ShardId"]]) == set(filter(None, parents))
                 for parent in filter(None, parents):
                     assert shard["ShardId"] in job.ended()[parent]
         finally:
