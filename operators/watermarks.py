@@ -32,6 +32,7 @@ class _Shard:
     parents: tuple[str, ...] = ()
     children: tuple[str, ...] = ()
     ended: bool = False
+    adopted: bool = False
 
 
 class Watermark:
@@ -71,7 +72,14 @@ class Watermark:
             "silent": sorted(self._silent),
             "unfinished": sorted(self._unfinished),
             "shards": {
-                name: (view.maximum_us, view.idle_us, view.parents, view.children, view.ended)
+                name: (
+                    view.maximum_us,
+                    view.idle_us,
+                    view.parents,
+                    view.children,
+                    view.ended,
+                    view.adopted,
+                )
                 for name, view in self._shards.items()
             },
             "now_us": self.now_us,
@@ -91,8 +99,7 @@ class Watermark:
                     shard = self._shards.setdefault(name, _Shard())
                     shard.idle_us = max(as_of_us, shard.idle_us or as_of_us)
                 case Adopted(name, parents):
-                    if name not in self._shards:
-                        self._shards[name] = _Shard(parents=parents)
+                    self._adopt(name, parents)
                 case Ended(name, children):
                     self._end(name, children)
                 case Hello(slot, names):
@@ -103,6 +110,13 @@ class Watermark:
                     self._silent.discard(slot)
                     self._unfinished.discard(slot)
         self._advance()
+
+    def _adopt(self, name: str, parents: tuple[str, ...]) -> None:
+        shard = self._shards.setdefault(name, _Shard())
+        if not shard.adopted:  # once: a slot says it again after each restart
+            shard.adopted = True
+            others = (parent for parent in shard.parents if parent not in parents)
+            shard.parents = (*parents, *others)
 
     def _end(self, name: str, children: tuple[str, ...]) -> None:
         shard = self._shards.setdefault(name, _Shard())
@@ -119,51 +133,64 @@ class Watermark:
         if self._silent:
             return
         self._forget()
-        open_shards = [name for name, shard in self._shards.items() if not shard.ended]
-        holds = [self._hold(name, self._idle) for name in open_shards]
-        active = [hold for hold in holds if hold is not None]
-        if active:
-            self.now_us = max(self.now_us, min(active) - self._disorder_us)
-        without = [self._hold(name, "hold") for name in open_shards]
-        known = [hold for hold in without if hold is not None]
-        if known:
-            self.without_idle_us = max(self.without_idle_us, min(known) - self._disorder_us)
+        held_us = self._least_hold(self._idle)
+        if held_us is not None:
+            self.now_us = max(self.now_us, held_us - self._disorder_us)
+        held_us = self._least_hold("hold")
+        if held_us is not None:
+            self.without_idle_us = max(self.without_idle_us, held_us - self._disorder_us)
 
-    def _hold(self, name: str, idle: IdlePolicy) -> int | None:
-        """Return what one shard holds the watermark at; None when it is left out."""
-        shard = self._shards[name]
-        if shard.idle_us is not None:
-            if idle == "exclude":
-                return None
-            if idle == "wallclock":
-                return max(shard.idle_us, shard.maximum_us or shard.idle_us)
-        if shard.maximum_us is not None:
-            return shard.maximum_us
-        inherited = [self._hold(parent, idle) for parent in shard.parents if parent in self._shards]
-        holding = [hold for hold in inherited if hold is not None]
-        if inherited and not holding:
-            return None
-        return min(holding, default=BEGINNING)
+    def _least_hold(self, idle: IdlePolicy) -> int | None:
+        """Return the minimum over the shards that haven't ended; None when all are left out."""
+        known: dict[str, int | None] = {}
+        holds = [
+            self._hold(name, idle, known) for name, shard in self._shards.items() if not shard.ended
+        ]
+        return min((hold for hold in holds if hold is not None), default=None)
+
+    def _hold(self, name: str, idle: IdlePolicy, known: dict[str, int | None]) -> int | None:
+        """Return what one shard holds the watermark at; None when it is left out.
+
+        `known` is what others hold, as far as it is worked out: lineages meet at each merge.
+        """
+        if name not in known:
+            shard = self._shards[name]
+            if shard.idle_us is not None and idle == "exclude":
+                known[name] = None
+            elif shard.idle_us is not None and idle == "wallclock":
+                known[name] = max(shard.idle_us, shard.maximum_us or shard.idle_us)
+            elif shard.maximum_us is not None:
+                known[name] = shard.maximum_us
+            else:
+                parents = [parent for parent in shard.parents if parent in self._shards]
+                inherited = [self._hold(parent, idle, known) for parent in parents]
+                holding = [hold for hold in inherited if hold is not None]
+                all_left_out = bool(inherited) and not holding
+                known[name] = None if all_left_out else min(holding, default=BEGINNING)
+        return known[name]
 
     def _forget(self) -> None:
         """Drop ended shards that nothing can refer to any more.
 
-        An ended shard is kept while a parent of it hasn't ended (the parent's end would bring it
-        back to life) and while a child that hasn't spoken holds in its place.
+        An ended shard is kept while a parent of it hasn't ended, or isn't known yet (the parent's
+        end would bring it back to life), and while a child that hasn't spoken holds in its place.
         """
         forgettable = [
             name
             for name, shard in self._shards.items()
             if shard.ended
-            and all(self._is_over(parent) for parent in shard.parents)
+            and all(self._has_ended(parent) for parent in shard.parents)
             and all(self._has_spoken(child) for child in shard.children)
         ]
         for name in forgettable:
-            del self._shards[name]
+            for child in self._shards.pop(name).children:
+                heir = self._shards.get(child)
+                if heir is not None:
+                    heir.parents = tuple(parent for parent in heir.parents if parent != name)
 
-    def _is_over(self, name: str) -> bool:
-        return name not in self._shards or self._shards[name].ended
+    def _has_ended(self, name: str) -> bool:
+        return name in self._shards and self._shards[name].ended
 
     def _has_spoken(self, name: str) -> bool:
         shard = self._shards.get(name)
-        return shard is None or shard.maximum_us is not None or shard.ended
+        return shard is None or shard.maximum_us is not None
