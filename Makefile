@@ -15,7 +15,7 @@ ARGS ?=
 help: ## Explain what can be made
 	@echo "kinewax: event-time stream processing for Kinesis, in Python"
 	@echo
-	@echo "  make demo     sets all up and shows a pipeline catching an attack (about 30 s)"
+	@echo "  make demo     sets all up and shows a pipeline catching an attack (under a minute)"
 	@echo "  make test     sets all up and runs the tests"
 	@echo
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)

@@ -94,9 +94,9 @@ class CommandLine:
     ) -> subprocess.Popen[str]:
         """Start it in the background; what still runs when the test ends is killed."""
         process = subprocess.Popen(
-            [sys.executable, "-m", "service.cli", *map(str, arguments)],
+            [Path(sys.executable).with_name("kinewax"), *map(str, arguments)],
             cwd=self._directory,
-            env={**os.environ, "PYTHONPATH": str(ROOT), **(environment or {})},
+            env={**os.environ, **(environment or {})},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -132,13 +132,6 @@ def kinewax(tmp_path: Path) -> Iterator[CommandLine]:
     made = CommandLine(tmp_path)
     yield made
     made.close()
-
-
-@pytest.fixture(params=[1, 2], ids=["one-process", "two-processes"])
-def processes(request: pytest.FixtureRequest) -> int:
-    """How many processes to run with; a test that takes it runs once with each."""
-    count: int = request.param
-    return count
 
 
 # ---- the guard ----------------------------------------------------------------------------------

@@ -88,22 +88,24 @@ def test_a_signal_in_the_middle_ends_the_demo_and_all_its_children(demo, tmp_pat
 def test_a_service_that_dies_ends_the_demo_with_its_last_words(demo, tmp_path):
     process = demo("--seconds", "60", "--rate", "100", "--attackers", "1")
     deadline = time.monotonic() + DEADLINE_SECONDS
-    while not (tmp_path / "demo/logs/service.log").exists():
+    while not (services := services_of(tmp_path)):
         assert time.monotonic() < deadline
         time.sleep(0.05)
-    services = [
-        int(entry.name)
-        for entry in Path("/proc").iterdir()
-        if entry.name.isdigit()
-        and f"file://{tmp_path}/demo/results".encode() in cmdline(entry)
-        and b"run" in cmdline(entry).split(b"\0")
-    ]
-    assert services
     os.kill(min(services), signal.SIGKILL)
     _, errors = process.communicate(timeout=DEADLINE_SECONDS)
     assert process.returncode == 1
     assert "the service ended with exit code -9" in errors
     assert "Traceback" not in errors
+
+
+def services_of(directory: Path) -> list[int]:
+    return [
+        int(entry.name)
+        for entry in Path("/proc").iterdir()
+        if entry.name.isdigit()
+        and f"file://{directory}/demo/results".encode() in cmdline(entry)
+        and b"run" in cmdline(entry).split(b"\0")
+    ]
 
 
 def cmdline(process: Path) -> bytes:
