@@ -143,7 +143,8 @@ def to_rows(
     if not isinstance(records[0], Record):
         records = [_from_botocore(record) for record in reply["Records"]]
     payloads = [record.data for record in records]
-    if [payload for payload in payloads if payload[:4] == MAGIC]:  # any() takes twice the time
+    # JSON and nearly all text sort before the magic; asking each payload takes three times as long.
+    if max(payloads) >= MAGIC:
         yield from _deaggregated(records, deaggregator, resume)
         return
     seconds = [record.approximate_arrival_timestamp for record in records]

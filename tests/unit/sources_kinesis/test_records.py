@@ -193,6 +193,14 @@ def test_plain_records_keep_their_numbers() -> None:
     assert (rows.plain, rows.aggregated, rows.foreign) == (3, 0, 0)
 
 
+def test_payloads_of_any_bytes_beside_an_aggregate_stay_plain() -> None:
+    (rows,) = rows_of((1, b"\xff"), (2, aggregate(b"a")), (3, b"\xf3\x89\x9a\xc2\xff"))
+    assert rows.payloads == [b"\xff", b"a", b"\xf3\x89\x9a\xc2\xff"]
+    assert (rows.plain, rows.aggregated) == (2, 1)
+    (rows,) = rows_of((1, b"\xff\x00"))
+    assert (rows.payloads, rows.sequence_numbers, rows.plain) == ([b"\xff\x00"], ["1"], 1)
+
+
 def test_user_records_are_numbered_within_their_record() -> None:
     (rows,) = rows_of((5, b"a"), (6, aggregate(b"b", b"c")), (7, b"d"))
     assert rows.payloads == [b"a", b"b", b"c", b"d"]
