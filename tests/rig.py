@@ -94,9 +94,7 @@ class Aws:
         ).get("Messages"):
             for message in messages:
                 self._notices.append(json.loads(json.loads(message["Body"])["Message"]))
-                sqs.delete_message(
-                    QueueUrl=self.queue_url, ReceiptHandle=message["ReceiptHandle"]
-                )
+                sqs.delete_message(QueueUrl=self.queue_url, ReceiptHandle=message["ReceiptHandle"])
         return self._notices
 
 

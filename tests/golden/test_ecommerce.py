@@ -1,4 +1,4 @@
-"""The shop's whole pipeline over generated files equals a plain group-by, whatever the processes."""
+"""The shop's pipeline over generated files equals a plain group-by, whatever the processes."""
 
 from __future__ import annotations
 
@@ -46,7 +46,8 @@ def events(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Expected]:
 
 
 def _no_client() -> Any:
-    raise AssertionError("a file needs no client")
+    msg = "a file needs no client"
+    raise AssertionError(msg)
 
 
 @dataclass
