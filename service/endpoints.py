@@ -9,6 +9,7 @@ from __future__ import annotations
 import random
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from urllib.parse import unquote
@@ -37,6 +38,7 @@ from sources.kinesis.source import KinesisSource, StartPosition
 KINESIS = "kinesis://"
 FILE = "file://"
 _SOURCES = "a source is kinesis://STREAM, file:///path/to/file, or - for standard input"
+_GATHER_SECONDS = 0.5
 _SINKS = "a sink is aws, stdout, or file:///path/to/directory"
 
 
@@ -214,6 +216,8 @@ def _aws_sinks(
     delivery = DeliveryOptions(
         deadline_seconds=settings.deadline.total_seconds(), max_pending_bytes=settings.max_pending
     )
+    # Rows for the archive wait a little for others to fill a Firehose record with.
+    gathered = replace(delivery, linger_seconds=_GATHER_SECONDS)
     sinks: list[Sink] = []
     dead_letters: Callable[[], Part] | None = None
     if settings.dead_letters:
@@ -224,6 +228,7 @@ def _aws_sinks(
                 name="dead_letters",
                 accepts=(Late, Reject),
                 domain=domain.name,
+                delivery=gathered,
             ),
             rng=rng,
         )
@@ -277,6 +282,7 @@ def _aws_sinks(
                     settings.aggregates,
                     accepts=(AggregateRows,),
                     domain=domain.name,
+                    delivery=gathered,
                 ),
                 rng=rng,
                 dead_letters=dead_letters,
