@@ -15,7 +15,8 @@ from dataflows.registry import find_domain
 from errors import SettingsError
 from operators.spec import Window
 from service import endpoints
-from service.settings import Settings, microseconds
+from service.setting_values import microseconds
+from service.settings import Settings
 
 
 @dataclass(frozen=True)

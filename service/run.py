@@ -28,7 +28,8 @@ from service.job import Job
 from service.layout import Fields
 from service.ledger import Summary
 from service.progress import Progress
-from service.settings import Loaded, redact
+from service.setting_values import redact
+from service.settings import Loaded
 from service.supervisor import Facts, Plan, Supervisor, stopped_by_signals
 from service.worker import Spec
 

@@ -22,6 +22,7 @@ from producers.run import ProduceOptions, ProduceReport, Progress, new_seed
 from producers.run import produce as run_producer
 from service import settings
 from service.aws import Aws
+from service.setting_values import parse_duration
 
 _PLAIN_LINE_SECONDS = 5.0
 
@@ -38,7 +39,7 @@ def _moment(text: str) -> datetime:
 
 def _duration(text: str) -> timedelta:
     try:
-        return settings.parse_duration(text)
+        return parse_duration(text)
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None
 

@@ -76,6 +76,16 @@ elif step == "fail in drain":
     forever()
     reporter.fail(errors.DeliveryError("the table does not answer"))
     os._exit(1)
+elif step in ("crash slowly", "raise slowly MissingResourceError"):
+    # Both have reported before the third one's death ends them all.
+    error = ValueError("it broke") if step == "crash slowly" else None
+    reporter.fail(error or errors.MissingResourceError("as scripted"))
+    open(f"{home}/reported-{process}", "w").close()
+    forever()
+elif step == "die when both":
+    while not all(os.path.exists(f"{home}/reported-{p}") for p in (0, 1)):
+        time.sleep(0.005)
+    os._exit(9)
 elif step.startswith("raise "):
     reporter.fail(getattr(errors, step[6:])("as scripted", hint="mend it"))
     os._exit(1)
@@ -197,6 +207,13 @@ def test_the_error_that_caused_the_death_is_told_not_the_ones_that_followed(benc
 
     with pytest.raises(CrashLoopError, match="ValueError: it broke"):
         bench.supervisor(script, processes=3, max_starts=1).run()
+
+
+def test_an_error_that_no_restart_mends_is_told_before_any_other(bench: Bench) -> None:
+    script = {"0": "crash slowly", "1": "raise slowly MissingResourceError", "2": "die when both"}
+
+    with pytest.raises(MissingResourceError, match="as scripted"):
+        bench.supervisor(script, processes=3).run()
 
 
 def test_five_starts_that_commit_nothing_end_as_a_crash_loop(bench: Bench) -> None:

@@ -6,16 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from errors import SettingsError
-from service.settings import (
-    Given,
-    declared,
-    format_duration,
-    known,
-    load,
-    parse_duration,
-    redact,
-    variable_of,
-)
+from service.setting_values import format_duration, parse_duration, redact
+from service.settings import Given, declared, known, load, variable_of
 
 
 def problems_of(**layers) -> tuple[str, ...]:
