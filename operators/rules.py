@@ -55,7 +55,8 @@ class Rule:
         self._unit = 10 ** fields[value.of].scale if isinstance(value, Sum) else 1
         accumulators = accumulators_of(window.values)
         self._array = [accumulator.value for accumulator in accumulators].index(index)
-        self._limits = [level.above * self._unit for level in spec.levels]
+        # Rounded, since 0.29 * 100 is 28.999999999999996, which 29 would be above.
+        self._limits = [round(level.above * self._unit, 6) for level in spec.levels]
 
     def crossings(self, start_us: int, change: Change) -> Iterator[Alert]:
         """Yield an alert for each key that crossed a limit, naming the highest one it crossed."""
