@@ -14,7 +14,7 @@ from typing import Any
 import metrics
 from messages import AggregateRows, Alert, Closed, Packet, Partial, Scalar
 from operators.accumulators import accumulators_of, read_values
-from operators.rules import Rule, iso_time
+from operators.rules import Rule, iso_time, key_text
 from operators.spec import Field, Threshold, Window
 from operators.watermarks import BEGINNING, IdlePolicy, Watermark
 from operators.windows import OpenWindow, OpenWindows
@@ -141,9 +141,8 @@ class KeyGroup:
         rows: list[dict[str, Scalar | bool | None]] = []
         for key, *numbers in zip(keys, *values, strict=True):
             named = dict(zip(self._window.key, key, strict=True))
-            of = ",".join(f"{name}={part}" for name, part in named.items())
             row: dict[str, Scalar | bool | None] = {
-                "row_id": f"{prefix}/{of}/{start}",
+                "row_id": f"{prefix}/{key_text(named)}/{start}",
                 "domain": self._domain,
                 "aggregate": self._window.name,
                 "window_start": start,

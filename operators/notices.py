@@ -17,7 +17,7 @@ from typing import Any
 
 import metrics
 from messages import Alert, Closed, Digest
-from operators.rules import iso_time
+from operators.rules import iso_time, key_text
 from operators.spec import Threshold, Window
 from operators.watermarks import BEGINNING
 
@@ -109,11 +109,11 @@ class Notices:
             return "digest"
         told.add(alert.id)
         if self._cooldown_us:
-            self._last_told_us[_key_of(alert)] = start_us
+            self._last_told_us[key_text(alert.key)] = start_us
         return "publish"
 
     def _is_cooling(self, alert: Alert) -> bool:
-        last_us = self._last_told_us.get(_key_of(alert))
+        last_us = self._last_told_us.get(key_text(alert.key))
         if not self._cooldown_us or last_us is None:
             return False
         return abs(alert.window_start_us - last_us) < self._cooldown_us
@@ -143,7 +143,3 @@ class Notices:
         cold = [key for key, last_us in self._last_told_us.items() if last_us < horizon_us]
         for key in cold:
             del self._last_told_us[key]
-
-
-def _key_of(alert: Alert) -> str:
-    return ",".join(str(value) for value in alert.key.values())

@@ -6,7 +6,7 @@ whole batch at once. One alert is made a key that crossed, none for the others.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
@@ -116,7 +116,15 @@ class Rule:
             )
 
 
-def incident_id(domain: str, rule: str, key: dict[str, Scalar], window_start_us: int) -> str:
+def incident_id(domain: str, rule: str, key: Mapping[str, Scalar], window_start_us: int) -> str:
     """Return the id that all phases of an incident share."""
-    named = ",".join(f"{name}={value}" for name, value in key.items())
-    return f"{domain}/{rule}/{named}/{iso_time(window_start_us)}"
+    return f"{domain}/{rule}/{key_text(key)}/{iso_time(window_start_us)}"
+
+
+def key_text(key: Mapping[str, Scalar]) -> str:
+    """Write a key as `name=value,name=value`; no two keys of the same fields are written alike."""
+    return ",".join(f"{name}={_escaped(value)}" for name, value in key.items())
+
+
+def _escaped(value: Scalar) -> str:
+    return str(value).replace("\\", "\\\\").replace(",", "\\,")
