@@ -97,7 +97,8 @@ class Watermark:
                     shard.idle_us = None
                 case Idle(name, as_of_us):
                     shard = self._shards.setdefault(name, _Shard())
-                    shard.idle_us = max(as_of_us, shard.idle_us or as_of_us)
+                    if shard.idle_us is None or as_of_us > shard.idle_us:
+                        shard.idle_us = as_of_us
                 case Adopted(name, parents):
                     self._adopt(name, parents)
                 case Ended(name, children):
@@ -158,7 +159,8 @@ class Watermark:
             if shard.idle_us is not None and idle == "exclude":
                 known[name] = None
             elif shard.idle_us is not None and idle == "wallclock":
-                known[name] = max(shard.idle_us, shard.maximum_us or shard.idle_us)
+                shown_us = shard.idle_us if shard.maximum_us is None else shard.maximum_us
+                known[name] = max(shard.idle_us, shown_us)
             elif shard.maximum_us is not None:
                 known[name] = shard.maximum_us
             else:
