@@ -141,7 +141,10 @@ class KinesisWriter:
         except NoCredentialsError as error:
             msg = f"stream {self._stream}: {error}"
             raise DeliveryError(msg, hint="set up AWS credentials") from error
-        if not answer.get("FailedRecordCount"):
+        if "FailedRecordCount" not in answer:
+            # botocore reads a body that was cut as an empty reply: nobody knows what was written.
+            return entries, "a reply that was cut"
+        if not answer["FailedRecordCount"]:
             return [], ""
         results = answer["Records"]
         failed = [

@@ -12,8 +12,9 @@ letters.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from botocore.exceptions import (
     BotoCoreError,
@@ -184,6 +185,21 @@ def classify(error: Exception) -> Failure | None:
     if isinstance(error, BotoCoreError):
         return Failure("other", code, detail)
     return None
+
+
+def reply_field(reply: Mapping[str, Any], name: str) -> Any:
+    """Return a field that every reply of a call has (`Any`: a boto3 reply).
+
+    botocore reads a body that was cut as an empty reply, without a word. Taken at its word, a
+    batch without a FailedRecordCount was written whole.
+
+    Raises:
+        ResponseParserError: It's not there; `classify` takes that for a passing failure.
+    """
+    if name not in reply:
+        msg = f"a reply without {name}: its body was cut"
+        raise ResponseParserError(msg)
+    return reply[name]
 
 
 def failure_of(code: str, detail: str = "", status: int = 0) -> Failure:

@@ -23,7 +23,7 @@ from sinks.base import Part, PartState
 from sinks.batched import BatchedPart, ledger_of, part_names, spread
 from sinks.dead_letters import DeadLetterDesk
 from sinks.delivery import BatchLimits, Courier, DeliveryOptions, Entry
-from sinks.failures import Failure, failure_of
+from sinks.failures import Failure, failure_of, reply_field
 from sinks.lines import KINDS, Fields, late_fields, line, reject_fields
 from sinks.tally import Outcome, Tally
 
@@ -208,7 +208,8 @@ def put(client: FirehoseClient, stream: str, chunks: Sequence[bytes]) -> list[Ou
         Records=[{"Data": b"".join(chunks[position] for position in record)} for record in records],
     )
     results: list[Outcome | Failure] = ["acknowledged"] * len(chunks)
-    for record, response in zip(records, answer["RequestResponses"], strict=True):
+    responses = reply_field(answer, "RequestResponses")
+    for record, response in zip(records, responses, strict=True):
         code = response.get("ErrorCode")
         if code:
             failure = failure_of(str(code), str(response.get("ErrorMessage", "")))

@@ -21,7 +21,7 @@ from sinks.base import Part, PartState
 from sinks.batched import BatchedPart, ledger_of, part_names, spread
 from sinks.dead_letters import DeadLetterDesk
 from sinks.delivery import BatchLimits, Courier, DeliveryOptions, Entry
-from sinks.failures import Failure, failure_of
+from sinks.failures import Failure, failure_of, reply_field
 from sinks.keys import bounded
 from sinks.lines import iso, line
 from sinks.tally import Outcome, Tally
@@ -149,7 +149,7 @@ def put(client: KinesisClient, stream: str, records: Sequence[Record]) -> list[O
         StreamName=stream,
         Records=[{"Data": record.data, "PartitionKey": record.partition_key} for record in records],
     )
-    if not answer["FailedRecordCount"]:
+    if not reply_field(answer, "FailedRecordCount"):
         return ["acknowledged"] * len(records)
     return [
         failure_of(str(response["ErrorCode"]), str(response.get("ErrorMessage", "")))

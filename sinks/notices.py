@@ -27,7 +27,7 @@ from typing import Any, Protocol
 
 import metrics
 from messages import Ledger
-from sinks.failures import classify
+from sinks.failures import classify, reply_field
 from sinks.incident_rows import RowKey
 from sinks.incident_table import IncidentTable
 from sinks.lines import iso
@@ -196,11 +196,12 @@ class Notifier:
             if "notified" in row and row["domain"]["S"] == self._options.domain:
                 phase = row["notice_phase"]["S"]
                 if self._sent_phase.get(key) != phase:
-                    self._sns.publish(
+                    answer = self._sns.publish(
                         TopicArn=self._options.topic_arn,
                         Subject=row["notice_subject"]["S"],
                         Message=row["notice_body"]["S"],
                     )
+                    reply_field(answer, "MessageId")
                     self._sent_phase[key] = phase
                 self._settle(key)
                 self._table.clear(key, phase, iso(self._clock()))
