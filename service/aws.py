@@ -8,6 +8,7 @@ happens under a lock.
 
 from __future__ import annotations
 
+import os
 import threading
 from typing import Any
 
@@ -70,7 +71,9 @@ class Aws:
     def _make(self, service: str) -> Any:
         settings = self._settings
         try:
-            self._session = self._session or boto3.Session(region_name=settings.region)
+            # AWS's containers set AWS_REGION, which boto3 alone of its SDKs doesn't read.
+            region = settings.region or os.environ.get("AWS_REGION")
+            self._session = self._session or boto3.Session(region_name=region)
             return self._session.client(
                 service,
                 endpoint_url=settings.endpoint_url,

@@ -65,6 +65,12 @@ def run(domain: str, source: str, loaded: Loaded, *, verbose: bool = False) -> S
             now_us=began_us,
             first=lambda: endpoints.prepare_files(settings.sinks, job.windows()),
         )
+        if layout.started_at_us != began_us and "source.start" in loaded.origins:
+            logger.info(
+                "the store in %s has positions: they hold, source.start does not",
+                store,
+                extra={"event": "start_ignored"},
+            )
         started = replace(job, started_at_us=layout.started_at_us)
         supervisor = Supervisor(_plan(started, store, Path(scratch), verbose=verbose))
         facts = _supervise(started, loaded, supervisor, store, Path(scratch))

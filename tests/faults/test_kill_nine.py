@@ -85,6 +85,8 @@ def test_twenty_kills_amid_incidents_leave_every_row_right_and_every_notice_sent
     wait_until(lambda: _told(aws) >= _raised(expected), "every raised incident was noticed")
     assert service.drain() == 0, service.log.read_text()[-3000:]
 
+    assert "they hold, source.start does not" in service.log.read_text()
+
     rows = _by_key(aws)
     assert {key: row["num_actions_per_watermark"] for key, row in rows.items()} == expected
     assert len(aws.rows()) == len(rows), "an incident has two rows"
