@@ -36,13 +36,14 @@ class Names:
     bucket: str
     aggregates: str
     dead_letters: str
+    namespace: str
 
     @classmethod
     def made_by(cls, unique_name: Callable[[str], str]) -> Names:
         return cls(
             *(
                 unique_name(kind)
-                for kind in ("in", "out", "tab", "topic", "queue", "bucket", "agg", "dead")
+                for kind in ("in", "out", "tab", "topic", "queue", "bucket", "agg", "dead", "cw")
             )
         )
 
@@ -54,6 +55,7 @@ class Names:
             "KINEWAX_SINKS__STREAM": self.incidents_stream,
             "KINEWAX_SINKS__AGGREGATES": self.aggregates,
             "KINEWAX_SINKS__DEAD_LETTERS": self.dead_letters,
+            "KINEWAX_SINKS__NAMESPACE": self.namespace,
         }
 
 
