@@ -15,8 +15,9 @@ import gzip
 import io
 import itertools
 import sys
+import zlib
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import IO
@@ -78,13 +79,11 @@ class FileSlot:
         self._ledger: Counter[str] = Counter(state["ledger"] if state else {})
         self.finished = False
         self._stream = _open(path)
-        self._blocks: Iterator[Sequence[bytes]]
-        if _is_csv(path):
-            self._blocks = _csv_blocks(self._stream, skip=self._lines)
-        else:
-            if self._bytes:
-                _skip(self._stream, self._bytes)
-            self._blocks = _line_blocks(self._stream)
+        self._blocks: Iterator[tuple[Sequence[bytes], int]] = (
+            _csv_blocks(self._stream, skip=self._lines)
+            if _is_csv(path)
+            else _line_blocks(self._stream, skip=self._bytes)
+        )
 
     def poll(self) -> list[Block | Mark]:
         """Return the next lines; the marks of a finite shard around them."""
@@ -92,11 +91,12 @@ class FileSlot:
         if not self._greeted:
             self._greeted = True
             items += [Hello(self._slot, (self._path,)), Adopted(self._path)]
-        lines = next(self._blocks, None) if not self._ended else None
-        if lines is None:
+        found = self._read() if not self._ended else None
+        if found is None:
             self._ended = self.finished = True
             return [*items, EndOfInput(self._slot), Ended(self._path)]
-        first, size, read_bytes = self._lines + 1, len(lines), _size_bytes(lines)
+        lines, read_bytes = found
+        first, size = self._lines + 1, len(lines)
         self._lines += size
         self._bytes += read_bytes
         for count in ("records", "plain", "user_records"):
@@ -104,6 +104,13 @@ class FileSlot:
         metrics.source_records.labels(self._path, self._path).inc(size)
         metrics.source_bytes.labels(self._path, self._path).inc(read_bytes)
         return [*items, Block(self._path, lines, range(first, first + size))]
+
+    def _read(self) -> tuple[Sequence[bytes], int] | None:
+        try:
+            return next(self._blocks, None)
+        except (gzip.BadGzipFile, zlib.error, EOFError) as error:
+            msg = f"{self._path} is not a whole gzip file, behind line {self._lines}: {error}"
+            raise SettingsError(msg, hint="a name that ends in .gz means gzip") from error
 
     def next_awake(self) -> datetime | None:
         """Poll at once: a file always has more, or ends."""
@@ -122,12 +129,6 @@ class FileSlot:
     def close(self) -> None:
         """Close the file."""
         self._stream.close()
-
-
-def _size_bytes(lines: Sequence[bytes]) -> int:
-    """Return how many bytes of the file these lines take, with their ends."""
-    whole = len(lines.buffer) if isinstance(lines, Lines) else sum(map(len, lines)) + len(lines) - 1
-    return whole + 1
 
 
 def _is_csv(path: str) -> bool:
@@ -153,35 +154,69 @@ def _skip(stream: IO[bytes], size: int) -> None:
         size -= skipped
 
 
-def _line_blocks(stream: IO[bytes]) -> Iterator[Lines]:
-    """Yield whole lines, without their ends; a line that is too long is cut and so rejected."""
+def _line_blocks(stream: IO[bytes], skip: int) -> Iterator[tuple[Lines, int]]:
+    """Yield whole lines without their ends, and how many bytes of the file they are with them.
+
+    A line that is too long is cut, and so rejected, at the same places wherever reading began.
+    """
+    if skip:
+        _skip(stream, skip)
     # Standard input gives what is there at once; a file or an archive fills the whole block.
     read: Callable[[int], bytes] = stream.read
     if stream is sys.stdin.buffer and isinstance(stream, io.BufferedReader):
         read = stream.read1
     rest = b""
     while chunk := read(_READ_BYTES):
+        if len(rest) + len(chunk) > MAXIMUM_LINE_BYTES:
+            chunk, rest = rest + chunk, b""
+            while _first_line_bytes(chunk) > MAXIMUM_LINE_BYTES:
+                yield Lines(chunk[:MAXIMUM_LINE_BYTES]), MAXIMUM_LINE_BYTES
+                chunk = chunk[MAXIMUM_LINE_BYTES:]
         end = chunk.rfind(b"\n")
-        if end >= 0:
-            yield Lines(b"".join((rest, memoryview(chunk)[:end])))
-            rest = chunk[end + 1 :]
-        else:
+        if end < 0:
             rest += chunk
-        if len(rest) > MAXIMUM_LINE_BYTES:
-            yield Lines(rest)
-            rest = b""
+            continue
+        whole = b"".join((rest, memoryview(chunk)[:end]))
+        yield Lines(whole), len(whole) + 1
+        rest = chunk[end + 1 :]
     if rest:
-        yield Lines(rest)
+        yield Lines(rest), len(rest)
 
 
-def _csv_blocks(stream: IO[bytes], skip: int) -> Iterator[list[bytes]]:
-    """Yield CSV rows as JSON objects whose values are all strings."""
+def _first_line_bytes(chunk: bytes) -> int:
+    end = chunk.find(b"\n")
+    return len(chunk) if end < 0 else end
+
+
+def _csv_blocks(stream: IO[bytes], skip: int) -> Iterator[tuple[list[bytes], int]]:
+    """Yield CSV rows as JSON objects whose values are all strings, and their size in bytes."""
     text = io.TextIOWrapper(stream, encoding="utf-8-sig", errors="surrogateescape", newline="")
-    rows = csv.reader(text)
+    rows = _csv_rows(text)
     header = next(rows, [])
     numbered = itertools.islice(rows, skip, None)
     while block := [_csv_record(header, row) for row in itertools.islice(numbered, _CSV_ROWS)]:
-        yield block
+        yield block, sum(map(len, block))
+
+
+def _csv_rows(text: Iterable[str]) -> Iterator[list[str]]:
+    """Yield rows; where a quote isn't closed within 128 KiB, what was read so far as one field."""
+    lines: list[str] = []
+
+    def remembered() -> Iterator[str]:
+        for line in text:
+            lines.append(line)
+            yield line
+
+    rows = csv.reader(remembered())
+    while True:
+        lines.clear()
+        try:
+            row = next(rows, None)
+        except csv.Error:
+            row = ["".join(lines)]
+        if row is None:
+            return
+        yield row
 
 
 def _csv_record(header: list[str], row: list[str]) -> bytes:
