@@ -6,8 +6,10 @@ and the contract tests read this value.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 from errors import SettingsError
 from operators.decode import ARRIVAL
@@ -40,7 +42,7 @@ class Domain:
     disorder_seconds: float = 10
 
     def __post_init__(self) -> None:
-        """Refuse a declaration that refers to what isn't declared."""
+        """Refuse a declaration that contradicts itself or refers to what isn't declared."""
         problems = list(self._problems())
         if problems:
             msg = f"domain {self.name}: {problems[0]}"
@@ -100,34 +102,57 @@ class Domain:
         )
         return replace(self, rules=rules)
 
-    def _problems(self) -> list[str]:
-        problems: list[str] = []
-        declared = self.field_by_name
-        windows = {window.name: window for window in self.windows}
-        for window in self.windows:
-            problems += [
-                f"window {window.name} uses the field {name!r}, which is not declared"
-                for name in _fields_used(window)
-                if name not in declared
-            ]
-            if not window.key:
-                problems.append(f"window {window.name} has no key")
-        for rule in self.rules:
-            if rule.window not in windows:
-                problems.append(f"rule {rule.name} watches {rule.window!r}, which is not declared")
-                continue
-            values: dict[str, Value] = {v.name: v for v in windows[rule.window].values}
-            if not isinstance(values.get(rule.value), _GROWING):
-                problems.append(
-                    f"rule {rule.name} needs a count, sum or distinct count of {rule.window}, "
-                    f"not {rule.value!r}"
-                )
-            limits = [level.above for level in rule.levels]
-            if limits != sorted(set(limits)) or not limits:
-                problems.append(f"rule {rule.name}: limits must ascend, not {limits}")
+    def _problems(self) -> Iterator[str]:
+        yield from _repeated("field", [field.name for field in self.fields])
+        yield from _repeated("window", [window.name for window in self.windows])
+        yield from _repeated("rule", [rule.name for rule in self.rules])
         if not self.times:
-            problems.append("no event time is declared")
-        return problems
+            yield "no event time is declared"
+        for name in self.times:
+            if name in self.field_by_name:
+                yield f"the event time {name} can't be a field, too"
+        for window in self.windows:
+            yield from self._window_problems(window)
+        for rule in self.rules:
+            yield from self._rule_problems(rule)
+
+    def _window_problems(self, window: Window) -> Iterator[str]:
+        declared = self.field_by_name
+        undeclared = [name for name in _fields_used(window) if name not in declared]
+        for name in undeclared:
+            yield f"window {window.name} uses the field {name!r}, which is not declared"
+        if not window.key:
+            yield f"window {window.name} has no key"
+        yield from _repeated(f"value of {window.name}", [value.name for value in window.values])
+        for value in window.values if not undeclared else ():
+            if isinstance(value, Count | Distinct):
+                continue
+            if declared[value.of].kind == "text":
+                yield f"{value.name} of {window.name} needs a number, not the text {value.of}"
+            if value.where is not None and declared[value.where.field].kind != "text":
+                yield f"{value.name} of {window.name} can filter by a text, not {value.where.field}"
+
+    def _rule_problems(self, rule: Threshold) -> Iterator[str]:
+        windows = {window.name: window for window in self.windows}
+        if rule.window not in windows:
+            yield f"rule {rule.name} watches {rule.window!r}, which is not declared"
+            return
+        values: dict[str, Value] = {value.name: value for value in windows[rule.window].values}
+        if not isinstance(values.get(rule.value), _GROWING):
+            yield (
+                f"rule {rule.name} needs a count, sum or distinct count of {rule.window}, "
+                f"not {rule.value!r}"
+            )
+        limits = [level.above for level in rule.levels]
+        is_ascending = all(lower < upper for lower, upper in pairwise(limits))
+        if not (limits and limits[0] >= 0 and is_ascending):  # never true of nan
+            yield f"rule {rule.name}: limits must ascend from 0 or more, not {limits}"
+
+
+def _repeated(what: str, names: Sequence[str]) -> Iterator[str]:
+    for name, count in Counter(names).items():
+        if count > 1:
+            yield f"there is more than one {what} {name!r}"
 
 
 def _fields_used(window: Window) -> list[str]:
