@@ -1,0 +1,213 @@
+"""What a domain refuses, what it answers, and the domains that come with kinewax."""
+
+from __future__ import annotations
+
+import math
+import string
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from dataflows.domain import Domain
+from dataflows.registry import DOMAINS, find_domain
+from errors import SettingsError
+from operators.decode import ARRIVAL
+from operators.spec import (
+    Count,
+    Distinct,
+    Field,
+    Level,
+    Maximum,
+    Mean,
+    Minimum,
+    Sum,
+    Threshold,
+    Where,
+    Window,
+)
+
+USERS = Window("users", 10, ("user",), (Count("events"), Mean("mean", "price")))
+TRADE = Window(
+    "trade",
+    60,
+    ("kind", "user"),
+    (Sum("sold", "price", Where("kind", "buy")), Distinct("shops", "shop")),
+)
+BUSY = Threshold("busy", "users", "events", (Level("warning", 5), Level("high", 10, notify=True)))
+SHOP = Domain(
+    name="shop",
+    summary="A shop.",
+    fields=(
+        Field("shop", "text"),
+        Field("user", "integer"),
+        Field("kind", "text"),
+        Field("price", "decimal", scale=2),
+        Field("unused", "text"),
+    ),
+    times=("at", "seen_at"),
+    windows=(USERS, TRADE),
+    rules=(BUSY,),
+)
+
+
+# ---- what it answers ----------------------------------------------------------------------------
+
+
+def test_only_fields_that_windows_use_are_asked_for_in_the_order_of_declaration() -> None:
+    assert [field.name for field in SHOP.fields_of((USERS,))] == ["user", "price"]
+    assert [field.name for field in SHOP.fields_of((TRADE,))] == ["shop", "user", "kind", "price"]
+    assert [field.name for field in SHOP.fields_of((TRADE, USERS))] == [
+        "shop", "user", "kind", "price",
+    ]  # fmt: skip
+    assert SHOP.fields_of(()) == ()
+
+
+def test_a_filter_uses_its_field() -> None:
+    window = Window("w", 1, ("user",), (Minimum("least", "price", Where("kind", "buy")),))
+    assert [field.name for field in SHOP.fields_of((window,))] == ["user", "kind", "price"]
+
+
+def test_windows_are_found_by_name_in_the_order_of_declaration() -> None:
+    assert SHOP.windows_named(()) == (USERS, TRADE)
+    assert SHOP.windows_named(("trade", "users")) == (USERS, TRADE)
+    assert SHOP.windows_named(("trade",)) == (TRADE,)
+    with pytest.raises(SettingsError, match="domain shop has no window 'trades'") as error:
+        SHOP.windows_named(("trade", "trades"))
+    assert error.value.hint == "its windows: users, trade"
+
+
+def test_the_event_time_is_a_declared_one_or_the_arrival() -> None:
+    assert SHOP.time_choices == ("at", "seen_at", ARRIVAL)
+
+
+def test_limits_can_be_others_and_the_rest_stays() -> None:
+    changed = SHOP.with_limits({"busy.warning": 1})
+    assert changed.rules == (
+        replace(BUSY, levels=(Level("warning", 1), Level("high", 10, notify=True))),
+    )
+    assert replace(changed, rules=SHOP.rules) == SHOP
+    assert SHOP.with_limits({}) == SHOP
+
+
+@pytest.mark.parametrize(
+    ("limits", "message"),
+    [
+        ({"busy.low": 1}, "has no limit 'busy.low'"),
+        ({"warning": 1}, "has no limit 'warning'"),
+        ({"busy.warning": 10}, "limits must ascend"),
+        ({"busy.warning": 11}, "limits must ascend"),
+        ({"busy.warning": -1}, "limits must ascend from 0"),
+        ({"busy.warning": math.nan}, "limits must ascend"),
+        ({"busy.high": math.nan}, "limits must ascend"),
+    ],
+)
+def test_a_limit_that_makes_no_sense_is_refused(limits: dict[str, float], message: str) -> None:
+    with pytest.raises(SettingsError, match=message):
+        SHOP.with_limits(limits)
+
+
+# ---- what it refuses ----------------------------------------------------------------------------
+
+
+def of(window: Window = USERS, rule: Threshold = BUSY, **changes: Any) -> dict[str, Any]:
+    return {"windows": (window, TRADE), "rules": (rule,), **changes}
+
+
+@pytest.mark.parametrize(
+    ("changes", "problem"),
+    [
+        (of(replace(USERS, key=("customer",))), "the field 'customer', which is not declared"),
+        (of(replace(USERS, key=())), "window users has no key"),
+        (of(replace(USERS, values=(Count("events"), Sum("s", "cost")))), "the field 'cost'"),
+        (
+            of(replace(USERS, values=(Count("events"), Sum("s", "price", Where("sort", "x"))))),
+            "the field 'sort'",
+        ),
+        (of(replace(USERS, values=(Count("events"), Distinct("d", "cost")))), "the field 'cost'"),
+        *[
+            (of(replace(USERS, values=(Count("events"), kind("s", "shop")))), "needs a number")
+            for kind in (Sum, Minimum, Maximum, Mean)
+        ],
+        (
+            of(replace(USERS, values=(Count("events"), Sum("s", "price", Where("user", "7"))))),
+            "can filter by a text, not user",
+        ),
+        (of(replace(USERS, values=(Count("events"), Count("events")))), "more than one value"),
+        (of(rule=replace(BUSY, window="user")), "watches 'user', which is not declared"),
+        (of(rule=replace(BUSY, value="mean")), "needs a count, sum or distinct count"),
+        (of(rule=replace(BUSY, value="nothing")), "needs a count, sum or distinct count"),
+        (of(rule=replace(BUSY, levels=())), "limits must ascend"),
+        (of(rule=replace(BUSY, levels=BUSY.levels[::-1])), "limits must ascend"),
+        (of(rule=replace(BUSY, levels=BUSY.levels[:1] * 2)), "limits must ascend"),
+        (of(times=()), "no event time is declared"),
+        (of(times=("at", "kind")), "the event time kind can't be a field, too"),
+        (of(fields=SHOP.fields + SHOP.fields[:1]), "more than one field 'shop'"),
+        ({"windows": (USERS, TRADE, USERS)}, "more than one window 'users'"),
+        ({"rules": (BUSY, BUSY)}, "more than one rule 'busy'"),
+    ],
+)
+def test_a_declaration_that_does_not_fit_together_is_refused(
+    changes: dict[str, Any], problem: str
+) -> None:
+    with pytest.raises(SettingsError, match="domain shop: ") as error:
+        replace(SHOP, **changes)
+    assert any(problem in line for line in error.value.problems)
+
+
+def test_all_problems_are_told_at_once() -> None:
+    with pytest.raises(SettingsError) as error:
+        replace(
+            SHOP, times=(), rules=(replace(BUSY, window="user"), replace(BUSY, name="b", levels=()))
+        )
+    assert len(error.value.problems) == 3
+    assert str(error.value) == error.value.problems[0]
+
+
+@pytest.mark.parametrize("value", ["sold", "shops"])
+def test_a_rule_can_watch_a_sum_and_a_distinct_count(value: str) -> None:
+    rule = Threshold("r", "trade", value, (Level("warning", 0.5),))
+    assert replace(SHOP, rules=(rule,)).rules == (rule,)
+
+
+# ---- those that come with kinewax ---------------------------------------------------------------
+
+
+def test_a_domain_is_found_by_its_name() -> None:
+    for name, domain in DOMAINS.items():
+        assert find_domain(name) is domain
+        assert domain.name == name
+    with pytest.raises(SettingsError, match="there is no domain 'shop'") as error:
+        find_domain("shop")
+    assert "ecommerce" in error.value.hint
+
+
+@pytest.mark.parametrize("domain", DOMAINS.values(), ids=DOMAINS)
+def test_every_template_names_only_what_an_alert_has(domain: Domain) -> None:
+    windows = {window.name: window for window in domain.windows}
+    for rule in domain.rules:
+        for template, allowed in (
+            (rule.key_template, set(windows[rule.window].key)),
+            (rule.subject_template, {*windows[rule.window].key, "value"}),
+        ):
+            used = {name for _, name, _, _ in string.Formatter().parse(template) if name}
+            assert used <= allowed
+
+
+@pytest.mark.parametrize("domain", DOMAINS.values(), ids=DOMAINS)
+def test_every_declaration_says_what_it_is_for(domain: Domain) -> None:
+    for declared in (*domain.fields, *domain.windows, *domain.rules):
+        assert declared.doc.endswith((".", ")"))
+    assert domain.summary
+
+
+def test_the_shop_has_the_seeds_windows_and_limits() -> None:
+    shop = find_domain("ecommerce")
+    (rule,) = shop.rules
+    assert [(level.above, level.notify) for level in rule.levels] == [(5, False), (10, True)]
+    (actions, trade) = shop.windows
+    assert (actions.length_seconds, actions.key, actions.emit) == (10, ("user_id",), False)
+    assert (trade.length_seconds, trade.key) == (60, ("event_type", "category_code", "brand"))
+    assert rule.key_template.format(user_id=101) == "userid#101#appserver#app-server-tomcat-123"
+    assert shop.times[0] == "txn_timestamp"
+    assert shop.disorder_seconds == 10
