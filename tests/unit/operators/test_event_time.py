@@ -14,7 +14,7 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def micros(*moment: int, zone: timezone = UTC) -> int:
-    return (datetime(*moment, tzinfo=zone) - EPOCH) // timedelta(microseconds=1)  # type: ignore[misc]
+    return (datetime(*moment, tzinfo=zone) - EPOCH) // timedelta(microseconds=1)
 
 
 def parsed(*texts: str) -> list[int | None]:

@@ -38,12 +38,12 @@ def alert(
 ) -> Alert:
     key = {"user": user}
     return Alert(
-        id=incident_id("shop", "busy", key, start * SECOND),  # type: ignore[arg-type]
+        id=incident_id("shop", "busy", key, start * SECOND),
         domain="shop",
         rule="busy",
         severity="high" if value > 10 else "warning",
         phase=phase,
-        key=key,  # type: ignore[arg-type]
+        key=key,
         window_start_us=start * SECOND,
         window_end_us=(start + 10) * SECOND,
         value=value,

@@ -25,7 +25,7 @@ def rows(
 ) -> Rows:
     columns: dict[str, Int64s] = {"user": np.array(users, np.int64)}
     if texts is not None and shops is not None:
-        columns["shop"] = texts.of(shops, len(shops))  # type: ignore[assignment]
+        columns["shop"] = texts.of(shops, len(shops))
     return Rows(
         columns,
         np.array([round(second * SECOND) for second in seconds], np.int64),

@@ -74,7 +74,7 @@ def table(window: OpenWindow) -> dict[int, tuple[int, ...]]:
     keys = [key for (key,) in window.keys_of(window.codes)]
     return dict(
         zip(keys, zip(*(array.tolist() for array in window.arrays), strict=True), strict=True)
-    )  # type: ignore[arg-type]
+    )
 
 
 def expected(found: list[Event]) -> dict[int, tuple[int, ...]]:
@@ -114,7 +114,7 @@ def test_partials_merge_into_what_a_dictionary_holds(
         assert change.window.codes[change.rows].tolist() == partial.codes.tolist()
         users = [key for (key,) in change.window.keys_of(partial.codes)]
         was = list(zip(*(array.tolist() for array in change.before), strict=True))
-        assert was == [before.get(user, (0, 0, GREATEST, LEAST, 0)) for user in users]  # type: ignore[call-overload]
+        assert was == [before.get(user, (0, 0, GREATEST, LEAST, 0)) for user in users]
     closed = windows.close(10**15)
     assert [start_us for start_us, _ in closed] == sorted(so_far)
     assert {start_us: table(window) for start_us, window in closed} == {

@@ -32,7 +32,7 @@ def read(path: Path | str, state: Any = None) -> list[tuple[int, bytes]]:
     while not slot.finished:
         for item in slot.poll():
             if isinstance(item, Block):
-                found += zip(item.sequence_numbers, item.payloads, strict=True)  # type: ignore[arg-type]
+                found += zip(item.sequence_numbers, item.payloads, strict=True)
     slot.close()
     return found
 
