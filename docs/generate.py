@@ -1,13 +1,14 @@
 """Write docs/reference/ from the declarations in the code: `make docs`.
 
-Settings, metrics, errors, domains and the command line are each declared once, in the code; these
-pages repeat them for people. tests/unit/test_docs.py fails while a page differs from what this
-would write.
+Settings, metrics, errors, domains and the command line are each declared once, in the code, and
+benchmarks are what was measured last; these pages repeat them for people. tests/unit/test_docs.py
+fails while a page differs from what this would write.
 """
 
 from __future__ import annotations
 
 import inspect
+import json
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -25,6 +26,7 @@ from service import settings
 from service.cli import app
 
 REFERENCE = Path(__file__).resolve().parent / "reference"
+BENCHMARKS = REFERENCE.parents[1] / "bench" / "results"
 _NOTE = "<!-- Written by `make docs` from {source}: change that instead. -->\n"
 
 # Commands of the command line come from Typer's own copy of Click, which has no public types.
@@ -47,6 +49,7 @@ def pages() -> dict[str, str]:
         "domains.md": ("dataflows/", _domains),
         "metrics.md": ("metrics.py", _metrics),
         "errors.md": ("errors.py", _errors),
+        "benchmarks.md": ("bench/results/", _benchmarks),
     }
     return {
         name: _NOTE.format(source=source) + "\n".join(make()) + "\n"
@@ -205,6 +208,26 @@ def commands() -> Iterator[tuple[tuple[str, ...], Command]]:
 def _flags(option: Any) -> str:  # of Typer's own Click, as above
     names = ", ".join(f"`{name}`" for name in (*option.opts, *option.secondary_opts))
     return f"{names} (required)" if option.required else names
+
+
+# ---- benchmarks ---------------------------------------------------------------------------------
+
+
+def _benchmarks() -> Iterator[str]:
+    yield "# Benchmarks"
+    yield ""
+    yield "How each case is measured, and what bounds it: [bench/](../../bench/README.md). Load is how"
+    yield "many processes wanted a core when it began."
+    for path in sorted(BENCHMARKS.glob("*.json")):
+        result = json.loads(path.read_text(encoding="utf-8"))
+        machine = result["machine"]
+        yield f"\n## `{result['case']}`\n"
+        yield from _head("Figure", "Value")
+        yield from (_row(f"`{name}`", f"{value:,}") for name, value in result["metrics"].items())
+        yield ""
+        yield f"`{result['command']}` on {result['date'][:10]} at commit `{result['commit'][:12]}`:"
+        yield f"{machine['cpu']}, {machine['cores']} cores, {machine['memory_gib']} GiB,"
+        yield f"Python {machine['python']}, load {machine['load_before']}."
 
 
 # ---- tables -------------------------------------------------------------------------------------
