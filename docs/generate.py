@@ -216,8 +216,8 @@ def _flags(option: Any) -> str:  # of Typer's own Click, as above
 def _benchmarks() -> Iterator[str]:
     yield "# Benchmarks"
     yield ""
-    yield "How each case is measured, and what bounds it: [bench/](../../bench/README.md). Load is how"
-    yield "many processes wanted a core when it began."
+    yield "How each case is measured, and what bounds it: [bench/](../../bench/README.md). Load is"
+    yield "how many processes wanted a core when it began."
     for path in sorted(BENCHMARKS.glob("*.json")):
         result = json.loads(path.read_text(encoding="utf-8"))
         machine = result["machine"]

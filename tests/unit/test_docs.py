@@ -67,3 +67,12 @@ def test_every_link_between_pages_leads_somewhere():
     ]
 
     assert not dead
+
+
+def test_every_decision_is_in_the_index():
+    decisions = ROOT / "docs" / "decisions"
+    index = (decisions / "README.md").read_text()
+
+    for file in decisions.glob("0*.md"):
+        title = file.read_text().partition("\n")[0].removeprefix("# ")
+        assert f"- [{title}]({file.name})" in index
