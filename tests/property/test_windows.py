@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from messages import (
@@ -456,6 +456,7 @@ def check_early_phases(alerts: list[Alert], early: bool) -> None:
         assert all(alert.value > alert.threshold for alert in incident)
 
 
+@settings(max_examples=30)
 @runs
 def test_a_rule_hears_of_each_window_end_after_the_window_closed(
     random: Random, groups: int, early: bool
