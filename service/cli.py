@@ -19,6 +19,7 @@ from errors import KinewaxError, SettingsError
 from service.admin import version as installed_version
 from service.commands.check import check
 from service.commands.demo import demo
+from service.commands.positions import app as positions
 from service.commands.produce import produce
 from service.commands.run import run
 
@@ -57,6 +58,7 @@ app.command()(run)
 app.command()(check)
 app.command()(produce)
 app.command()(demo)
+app.add_typer(positions)
 
 
 def main() -> None:

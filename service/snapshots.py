@@ -48,6 +48,16 @@ class Snapshot:
     state: dict[str, Any]
 
 
+@dataclass(frozen=True)
+class Stored:
+    """A `Snapshot` whose state is still what the engine stored: pickled."""
+
+    step: str
+    key: str
+    epoch: int
+    change: bytes
+
+
 def create(directory: Path, files: int) -> None:
     """Make an empty store of `files` files, in place of what an interrupted `create` left."""
     fresh = directory / ".new"
@@ -109,6 +119,12 @@ def discard_uncommitted(directory: Path) -> int:
 
 def latest(directory: Path) -> Iterator[Snapshot]:
     """Yield the committed state of every key, ordered by step and key."""
+    for stored in latest_stored(directory):
+        yield Snapshot(stored.step, stored.key, stored.epoch, state_of(stored.change))
+
+
+def latest_stored(directory: Path) -> Iterator[Stored]:
+    """Yield the committed state of every key as the engine stored it, ordered by step and key."""
     resume = resume_epoch(directory)
     newest: dict[tuple[str, str], tuple[int, bytes | None]] = {}
     for path in _files(directory):
@@ -122,10 +138,11 @@ def latest(directory: Path) -> Iterator[Snapshot]:
                 newest[step, key] = (epoch, change)
     for (step, key), (epoch, change) in sorted(newest.items()):
         if change is not None:  # None: the key was discarded
-            yield Snapshot(step, key, epoch, _state(change))
+            yield Stored(step, key, epoch, change)
 
 
-def _state(change: bytes) -> dict[str, Any]:
+def state_of(change: bytes) -> dict[str, Any]:
+    """Unpickle what the engine stored of one key."""
     state = pickle.loads(change)
     if isinstance(state, bytes):  # steps with much state pickle it themselves, once a change
         state = pickle.loads(state)

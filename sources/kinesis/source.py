@@ -53,6 +53,11 @@ def now_us() -> int:
     return time.time_ns() // 1000
 
 
+def slot_names(slots: int) -> tuple[str, ...]:
+    """Return the names of so many slots, in order: state keys, so the same ones for ever."""
+    return tuple(f"slot-{number:02d}" for number in range(slots))
+
+
 class KinesisSource:
     """Reads a Kinesis data stream.
 
@@ -89,7 +94,7 @@ class KinesisSource:
             message = f"A source needs a slot at least, not {slots}"
             raise ValueError(message)
         self.name = stream
-        self.slots = tuple(f"slot-{number:02d}" for number in range(slots))
+        self.slots = slot_names(slots)
         self._client_factory = client_factory
         self._start = start
         self._on_data_loss: OnDataLoss = on_data_loss

@@ -29,6 +29,7 @@ IMPORTS_BYTEWAX = {
     "dataflows/pipeline.py",
     "dataflows/sink_step.py",
     "dataflows/source_step.py",
+    "service/seeding.py",
     "service/snapshots.py",
     "service/worker.py",
 }
