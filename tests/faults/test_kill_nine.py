@@ -49,14 +49,20 @@ def service(aws: Aws, tmp_path: Path) -> Iterator[Service]:
     made.kill()
 
 
+@pytest.fixture
+def feeder(aws: Aws) -> Iterator[Feeder]:
+    made = Feeder(aws)
+    made.start()
+    yield made
+    made.stop()
+
+
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="finds workers in /proc")
 def test_twenty_kills_amid_incidents_leave_every_row_right_and_every_notice_sent(
-    aws: Aws, service: Service, tmp_path: Path
+    aws: Aws, service: Service, feeder: Feeder, tmp_path: Path
 ) -> None:
     rng = random.Random(2026)
-    feeder = Feeder(aws)
     service.start()
-    feeder.start()
     supervisor_kills = set(rng.sample(range(KILLS), KILLS_OF_THE_SUPERVISOR))
     open_when_killed: list[set[tuple[int, int]]] = []
     for kill in range(KILLS):
