@@ -16,7 +16,7 @@ from messages import AggregateRows, Alert, Closed, Packet, Partial, Scalar
 from operators.accumulators import accumulators_of, read_values
 from operators.rules import Rule, iso_time, key_text
 from operators.spec import Field, Threshold, Window
-from operators.watermarks import BEGINNING, IdlePolicy, Watermark
+from operators.watermarks import IdlePolicy, Watermark
 from operators.windows import OpenWindow, OpenWindows
 
 STATE_VERSION = 1
@@ -126,7 +126,7 @@ class KeyGroup:
 
     def _passed_an_end(self, before_us: int) -> bool:
         length_us = self.windows.length_us
-        return before_us == BEGINNING or before_us // length_us < self.watermark.now_us // length_us
+        return before_us // length_us < self.watermark.now_us // length_us
 
     def _rows(
         self, start_us: int, window: OpenWindow
