@@ -292,6 +292,17 @@ def test_a_broken_object_among_several_costs_only_itself(bad: bytes, between: by
     assert (index, reason, rejected.strip()) == (0, "not_json", bad)
 
 
+@pytest.mark.parametrize("bad", [b'{"user_id": 1,, "x": 2}', b"{broken}", b'{"a": {}}}', b"]}"])
+@pytest.mark.parametrize("between", [b"", b" ", b"\t"])
+def test_a_broken_object_that_is_closed_needs_no_line_end_behind_it(
+    bad: bytes, between: bytes
+) -> None:
+    first, last = payload(user_id=1), payload(user_id=2)
+    payloads = [between.join([first, bad, last])]
+    assert [own for _, _, own in events_of(payloads)] == [first, last]
+    assert {reason for _, reason, _ in rejects_of(payloads)} <= {"not_json", "missing_field"}
+
+
 def test_a_wrong_object_among_several_is_rejected_with_its_own_reason() -> None:
     pieces = [payload(), b"{}", payload(user_id="x"), payload(price="nan"), payload(at="?"), b"3"]
     payloads = [b"".join(pieces)]

@@ -73,6 +73,11 @@ def test_a_tick_of_several_slots_is_one_entry_a_key_and_window() -> None:
     assert sum(partial.events for packet in found for partial in packet.partials) == 6
 
 
+def test_rows_that_alternate_between_two_windows_are_one_entry_each() -> None:
+    found = packets(Taken(rows=[rows([1, 1, 1, 1, 1], [10, 0, 11, 1, 12])]))
+    assert counts(found) == {(group_of(1), 0, 1): 2, (group_of(1), 10, 1): 3}
+
+
 def test_only_counted_rows_count() -> None:
     found = packets(
         Taken(rows=[rows([1, 2, 3], [0, 0, 0], counted=[0, 2]), rows([4, 5], [0, 0])]),

@@ -333,3 +333,7 @@ def test_greeting_again_after_a_restart_changes_nothing() -> None:
     assert again.snapshot() == made.snapshot()
     again.apply([Seen("r", 200)])
     assert again.now_us == 190
+    # And it leaves no trace: an ended shard is forgotten although its parent is no longer known.
+    again.apply([Adopted("l", ("p",)), Ended("l", ("k",)), Seen("k", 900), Ended("r", ("k",))])
+    again.apply([Seen("k", 900)])
+    assert list(again.snapshot()["shards"]) == ["k"]
