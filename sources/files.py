@@ -143,24 +143,13 @@ def _open(path: str) -> IO[bytes]:
     return Path(path).open("rb")
 
 
-def _skip(stream: IO[bytes], size: int) -> None:
-    if stream.seekable() and not isinstance(stream, gzip.GzipFile):
-        stream.seek(size)
-        return
-    while size > 0:
-        skipped = len(stream.read(min(size, _READ_BYTES)))
-        if skipped == 0:
-            return
-        size -= skipped
-
-
 def _line_blocks(stream: IO[bytes], skip: int) -> Iterator[tuple[Lines, int]]:
     """Yield whole lines without their ends, and how many bytes of the file they are with them.
 
     A line that is too long is cut, and so rejected, at the same places wherever reading began.
     """
     if skip:
-        _skip(stream, skip)
+        stream.seek(skip)  # an archive reads through what it skips; a pipe can't, and fails
     # Standard input gives what is there at once; a file or an archive fills the whole block.
     read: Callable[[int], bytes] = stream.read
     if stream is sys.stdin.buffer and isinstance(stream, io.BufferedReader):

@@ -6,9 +6,12 @@ import csv
 import gzip
 import io
 import json
+import os
 import pickle
+import select
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from random import Random
@@ -299,6 +302,26 @@ def test_the_ledger_counts_each_record_once_over_restarts(
     assert state["ledger"] == {"records": 50, "plain": 50, "user_records": 50}
 
 
+def test_a_pipe_that_broke_off_is_an_error_and_skips_nothing_that_is_new(tmp_path: Path) -> None:
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+
+    def feed(content: bytes) -> threading.Thread:
+        writer = threading.Thread(target=path.write_bytes, args=[content])
+        writer.start()
+        return writer
+
+    first = feed(b"1\n2\n")
+    slot = FileSource(str(path)).open("slot-00", None)
+    slot.poll()
+    slot.close()
+    again = feed(b"3\n4\n")
+    with pytest.raises(OSError, match="seek"):
+        read(path, slot.snapshot())
+    first.join()
+    again.join()
+
+
 # ---- gzip ---------------------------------------------------------------------------------------
 
 
@@ -349,6 +372,8 @@ def test_standard_input_is_read_as_it_comes() -> None:
         assert child.stdout is not None
         child.stdin.write(b"one\ntw")
         child.stdin.flush()
+        ready, _, _ = select.select([child.stdout], [], [], 60)
+        assert ready, "a line that is there isn't read"
         assert child.stdout.readline() == b"- (1, b'one')\n"  # before the rest is even written
         child.stdin.write(b"o\nthree")
         child.stdin.close()
