@@ -28,12 +28,12 @@ from operators.spec import Field
 REASONS = {
     "empty": "the payload holds nothing but white space",
     "not_utf8": "the payload is not UTF-8",
-    "not_json": "the payload is not JSON",
+    "not_json": "the payload is not JSON, or nested too deeply to tell",
     "not_an_object": "the payload is JSON, but not an object",
     "missing_field": "a required field is missing or null",
     "wrong_type": "a field has another type than declared",
     "bad_value": "a field has a value out of its range",
-    "bad_time": "the event time is not a time",
+    "bad_time": "the event time is not a time, or not in the years 2 to 9998",
     "time_ahead": "the event time is more than 5 minutes ahead of the record's arrival",
     "time_jump": "the event time is more than an hour ahead of its shard, and alone in that",
 }
