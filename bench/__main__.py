@@ -18,7 +18,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from bench import getrecords_decode, pipeline
+from bench import getrecords_decode, kpl, pipeline
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "bench" / "results"
@@ -37,6 +37,7 @@ CASES: dict[str, tuple[str, Callable[[], dict[str, Any]]]] = {
         "bodies of GetRecords to blocks, beside botocore's own parser",
         getrecords_decode.run,
     ),
+    "kpl": ("aggregated records (KPL) to user records, with the hash filter on", kpl.run),
 }
 
 

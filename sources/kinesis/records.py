@@ -17,7 +17,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from itertools import chain
+from typing import Any, overload
 
 import msgspec
 import numpy as np
@@ -93,6 +94,52 @@ def parse_body(
         ]
 
 
+class Numbered(Sequence[str]):
+    """Sequence numbers of rows of which some come from aggregates, written out when asked for.
+
+    Few ever are: those of rejects and of late events. To write `.n` behind 56 digits costs as much
+    as to take a user record out of its aggregate.
+
+    Args:
+        records: The sequence number of each row's stream record.
+        places: The place of each row within that record; -1 for a plain record.
+    """
+
+    __slots__ = ("places", "records")
+
+    def __init__(self, records: list[str], places: list[int]) -> None:
+        self.records = records
+        self.places = places
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    @overload
+    def __getitem__(self, index: int) -> str: ...
+    @overload
+    def __getitem__(self, index: slice) -> Numbered: ...
+    def __getitem__(self, index: int | slice) -> str | Numbered:
+        if isinstance(index, slice):
+            return Numbered(self.records[index], self.places[index])
+        record, place = self.records[index], self.places[index]
+        return record if place < 0 else f"{record}.{place}"
+
+
+def joined(parts: Sequence[list[str] | Numbered]) -> list[str] | Numbered:
+    """Return the sequence numbers of consecutive rows as one."""
+    if not any(isinstance(part, Numbered) for part in parts):
+        return list(chain.from_iterable(parts))
+    whole = Numbered([], [])
+    for part in parts:
+        if isinstance(part, Numbered):
+            whole.records += part.records
+            whole.places += part.places
+        else:
+            whole.records += part
+            whole.places += [-1] * len(part)
+    return whole
+
+
 @dataclass(frozen=True, slots=True)
 class Rows:
     """Rows of one shard on their way from its reader to its slot.
@@ -111,7 +158,7 @@ class Rows:
     """
 
     payloads: list[bytes]
-    sequence_numbers: list[str]
+    sequence_numbers: list[str] | Numbered
     arrival_us: Int64s
     sequence: str
     sub_sequence: int | None
@@ -168,9 +215,7 @@ def _deaggregated(
     for record in records:
         found = deaggregator.user_records(record.data)
         if found is None:
-            rows.payloads.append(record.data)
-            rows.sequence_numbers.append(record.sequence_number)
-            rows.seconds.append(record.approximate_arrival_timestamp)
+            rows.add(record, [record.data], (-1,))
             rows.plain += 1
             if len(rows.payloads) >= MAX_ROWS:
                 yield rows.take(record.sequence_number)
@@ -181,16 +226,11 @@ def _deaggregated(
             payloads, indexes = payloads[skipped:], indexes[skipped:]
             foreign = 0  # counted with the part that was emitted
         rows.foreign += foreign
-        while payloads:
-            room = MAX_ROWS - len(rows.payloads)
-            part = payloads[:room]
-            rows.payloads += part
-            rows.sequence_numbers += [f"{record.sequence_number}.{n}" for n in indexes[:room]]
-            rows.seconds += [record.approximate_arrival_timestamp] * len(part)
-            last = indexes[len(part) - 1]
+        while len(payloads) > (room := MAX_ROWS - len(rows.payloads)):
+            rows.add(record, payloads[:room], indexes[:room])
+            yield rows.take(record.sequence_number, indexes[room - 1])
             payloads, indexes = payloads[room:], indexes[room:]
-            if payloads:
-                yield rows.take(record.sequence_number, last)
+        rows.add(record, payloads, indexes)
         rows.aggregated += 1
         if len(rows.payloads) >= MAX_ROWS:
             yield rows.take(record.sequence_number)
@@ -206,21 +246,30 @@ class _Gathered:
 
     def _clear(self) -> None:
         self.payloads: list[bytes] = []
-        self.sequence_numbers: list[str] = []
+        self.numbers = Numbered([], [])
         self.seconds: list[float] = []
-        self.plain = self.aggregated = self.foreign = 0
+        self.counts: list[int] = []  # how many rows share each of the seconds
+        self.plain = self.aggregated = self.foreign = self.payload_bytes = 0
+
+    def add(self, record: Record, payloads: list[bytes], places: Sequence[int]) -> None:
+        self.payloads += payloads
+        self.numbers.records += [record.sequence_number] * len(payloads)
+        self.numbers.places += places
+        self.seconds.append(record.approximate_arrival_timestamp)
+        self.counts.append(len(payloads))
+        self.payload_bytes += sum(map(len, payloads))
 
     def take(self, sequence: str, sub_sequence: int | None = None) -> Rows:
         rows = Rows(
             payloads=self.payloads,
-            sequence_numbers=self.sequence_numbers,
-            arrival_us=_microseconds(self.seconds),
+            sequence_numbers=self.numbers,
+            arrival_us=np.repeat(_microseconds(self.seconds), self.counts),
             sequence=sequence,
             sub_sequence=sub_sequence,
             plain=self.plain,
             aggregated=self.aggregated,
             foreign=self.foreign,
-            payload_bytes=sum(map(len, self.payloads)),
+            payload_bytes=self.payload_bytes,
         )
         self._clear()
         return rows

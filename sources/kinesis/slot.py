@@ -25,7 +25,7 @@ from sources.base import SlotState
 from sources.kinesis.lineage import Shard, heirs, oldest_first, slot_of
 from sources.kinesis.lister import Listing
 from sources.kinesis.reader import End, Position, ShardReader, Tip
-from sources.kinesis.records import MAX_ROWS, Rows
+from sources.kinesis.records import MAX_ROWS, Rows, joined
 from sources.kinesis.stream import Stream
 
 STATE_VERSION = 1
@@ -294,7 +294,7 @@ def _block(shard: str, parts: list[Rows]) -> Block:
     return Block(
         shard,
         [payload for rows in parts for payload in rows.payloads],
-        [number for rows in parts for number in rows.sequence_numbers],
+        joined([rows.sequence_numbers for rows in parts]),
         np.concatenate([rows.arrival_us for rows in parts]),
     )
 

@@ -21,7 +21,15 @@ from sources.kinesis.kpl import Deaggregator
 from sources.kinesis.lineage import HASH_KEYS, Shard
 from sources.kinesis.pacing import Pacing
 from sources.kinesis.reader import Position, ShardReader, Share
-from sources.kinesis.records import Record, Rows, parse_body, to_rows, use_typed_parse
+from sources.kinesis.records import (
+    Numbered,
+    Record,
+    Rows,
+    joined,
+    parse_body,
+    to_rows,
+    use_typed_parse,
+)
 from tests.fakes.kinesis import aggregate
 from tests.servers import clients
 
@@ -188,7 +196,7 @@ def test_an_empty_reply_has_no_rows() -> None:
 def test_plain_records_keep_their_numbers() -> None:
     (rows,) = rows_of((5, b"a"), (6, b""), (9, b"b"))
     assert rows.payloads == [b"a", b"", b"b"]
-    assert rows.sequence_numbers == ["5", "6", "9"]
+    assert list(rows.sequence_numbers) == ["5", "6", "9"]
     assert (rows.sequence, rows.sub_sequence) == ("9", None)
     assert (rows.plain, rows.aggregated, rows.foreign) == (3, 0, 0)
 
@@ -198,16 +206,35 @@ def test_payloads_of_any_bytes_beside_an_aggregate_stay_plain() -> None:
     assert rows.payloads == [b"\xff", b"a", b"\xf3\x89\x9a\xc2\xff"]
     assert (rows.plain, rows.aggregated) == (2, 1)
     (rows,) = rows_of((1, b"\xff\x00"))
-    assert (rows.payloads, rows.sequence_numbers, rows.plain) == ([b"\xff\x00"], ["1"], 1)
+    assert (rows.payloads, list(rows.sequence_numbers), rows.plain) == ([b"\xff\x00"], ["1"], 1)
 
 
 def test_user_records_are_numbered_within_their_record() -> None:
     (rows,) = rows_of((5, b"a"), (6, aggregate(b"b", b"c")), (7, b"d"))
     assert rows.payloads == [b"a", b"b", b"c", b"d"]
-    assert rows.sequence_numbers == ["5", "6.0", "6.1", "7"]
+    assert list(rows.sequence_numbers) == ["5", "6.0", "6.1", "7"]
     assert rows.arrival_us.tolist() == [ARRIVAL_US] * 4
     assert (rows.sequence, rows.sub_sequence) == ("7", None)
     assert (rows.plain, rows.aggregated, rows.foreign) == (2, 1, 0)
+
+
+def test_numbers_of_user_records_are_a_sequence_like_another() -> None:
+    (rows,) = rows_of((5, b"a"), (6, aggregate(b"b", b"c")), (7, b"d"))
+    numbers = rows.sequence_numbers
+    assert isinstance(numbers, Numbered)
+    assert (len(numbers), numbers[1], numbers[-2]) == (4, "6.0", "6.1")
+    assert list(numbers[1:3]) == ["6.0", "6.1"]
+    with pytest.raises(IndexError):
+        numbers[4]
+
+
+def test_numbers_of_consecutive_rows_are_joined_in_order() -> None:
+    (plain,), (mixed,) = rows_of((1, b"a"), (2, b"b")), rows_of((3, aggregate(b"c", b"d")))
+    numbers = [rows.sequence_numbers for rows in (plain, mixed, plain)]
+    assert list(joined(numbers)) == ["1", "2", "3.0", "3.1", "1", "2"]
+    assert joined(numbers[:1] * 2) == ["1", "2", "1", "2"]
+    assert list(plain.sequence_numbers) == ["1", "2"]
+    assert list(mixed.sequence_numbers) == ["3.0", "3.1"]
 
 
 def test_a_record_of_foreign_user_records_only_still_moves_the_position() -> None:

@@ -112,7 +112,7 @@ def test_a_block_holds_rows_with_their_numbers_and_arrival() -> None:
     assert isinstance(block, Block)
     assert block.shard == ROOT
     assert block.payloads == [b"a", b"b"]
-    assert block.sequence_numbers == numbers
+    assert list(block.sequence_numbers) == numbers
     assert block.arrival_us is not None
     assert block.arrival_us.tolist() == [stream.now_us - 1_000_000, stream.now_us]
 
