@@ -5,7 +5,8 @@ slot.py        Slot: what a poll returns, what a snapshot holds
 lineage.py     which slot owns a shard, which shards follow one (pure)
 lister.py      the thread that finds shards
 prefetch.py    the threads that run readers
-reader.py      one shard: iterator, one call a step, a bounded queue
+reader.py      one shard, read ahead of its slot: a bounded queue
+polling.py     ... by asking: an iterator, one GetRecords a step
 records.py     a reply's body to columns
 kpl.py         aggregated records
 pacing.py      quotas, call budget, backoff

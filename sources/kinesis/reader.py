@@ -1,38 +1,35 @@
-"""Reads one shard ahead of its slot: an iterator, one call a step, a bounded queue.
+"""What reads one shard ahead of its slot, whichever way: a bounded queue between two threads.
 
 The reader's thread puts `Rows`, `Tip`, `End` or `Gone` on the queue in the order of the shard; the
-slot takes them off. Each side alone writes its own counters, so that neither ever waits.
+slot takes them off. Each side alone writes its own counters, so that neither ever waits. How the
+records come is the subclass's: `polling.py` asks for them, `subscription.py` has them pushed.
 
-Guarantee: rows are queued once and in order, whatever fails between: a call that failed is made
-again from the same iterator, and an iterator that expired (they live 5 minutes) is replaced by one
-after the last record queued. A start position that the stream no longer holds is a loss, told to
-`on_loss`, which raises or lets the reader go on at the oldest record there is.
+Guarantee: a start position that the stream no longer holds is a loss, told to `on_loss`, which
+raises or lets the reader go on at the oldest record there is.
 """
 
 from __future__ import annotations
 
 import logging
 import random
-import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import metrics
 from errors import KinewaxError
-from sources.kinesis.client import KinesisClient, field, stream_argument
-from sources.kinesis.failures import classify
+from sources.kinesis.failures import Failure, classify
 from sources.kinesis.kpl import Deaggregator
-from sources.kinesis.lineage import Shard, child_shard
-from sources.kinesis.pacing import Backoff, Pacing
-from sources.kinesis.records import MAX_ROWS, Rows, to_rows
+from sources.kinesis.lineage import Shard
+from sources.kinesis.pacing import Backoff
+from sources.kinesis.records import Rows, to_rows
 
 _logger = logging.getLogger("kinewax.sources.kinesis")
 
-_RENEW_AFTER_SECONDS = 240.0
-_ROOM_SECONDS = 0.05
-_REPLY_BYTES = 10 << 20
+ROOM_SECONDS = 0.05
+"""How often a reader looks whether its slot has made room."""
+
 _CLOCK_AHEAD_US = 15 * 60 * 1_000_000
 _STREAK = 5
 
@@ -87,29 +84,28 @@ class Share:
 
 
 class ShardReader:
-    """Reads one shard into a queue.
+    """Reads one shard into a queue; a subclass says how, in `step`.
 
     Args:
         shard: The shard.
         position: Where to go on.
-        client: A Kinesis client.
         stream: Name or ARN.
-        pacing: How often to call.
         share: Of the process.
         clock: Microseconds since the epoch.
         rng: For jitter.
-        learn: Told of the children that the shard's last reply names.
+        learn: Told of the children that the shard names at its end.
         on_loss: Told why records of the shard may be lost; returns to go on.
     """
+
+    permissions = ""
+    """What a refusal hints at, for people."""
 
     def __init__(
         self,
         shard: Shard,
         position: Position,
         *,
-        client: KinesisClient,
         stream: str,
-        pacing: Pacing,
         share: Share,
         clock: Callable[[], int],
         rng: random.Random,
@@ -117,24 +113,18 @@ class ShardReader:
         on_loss: Callable[[str, str], None],
     ) -> None:
         self.shard = shard
-        self._queue: deque[Rows | Tip | End | Gone] = deque()
         self.closed = False
-        """Set by the slot: make no further call."""
+        self._queue: deque[Rows | Tip | End | Gone] = deque()
         self._position = position
-        self._client = client
         self._stream = stream
-        self._pacing = pacing
         self._share = share
         self._clock = clock
         self._learn = learn
         self._on_loss = on_loss
         self._backoff = Backoff(rng)
         self._deaggregator = Deaggregator(shard.first_hash, shard.last_hash)
-        self._iterator: str | None = None
-        self._iterator_made = 0.0
         self._queued = [0, 0]  # rows, bytes: ever put on the queue; written by the reader's thread
         self._taken = [0, 0]  # and ever taken off it; written by the slot's thread
-        self._record_bytes = 1024.0  # a guess, until records are seen
 
     # ---- the slot's side ----
 
@@ -153,6 +143,10 @@ class ShardReader:
             self._taken[1] += item.memory_bytes
         return item
 
+    def close(self) -> None:
+        """Make no further call."""
+        self.closed = True
+
     # ---- the reader's side ----
 
     def step(self) -> float | None:
@@ -162,93 +156,60 @@ class ShardReader:
             DataLossError: Records expired unread, and the policy is to stop.
             KinewaxError: Access is denied.
         """
-        if self.closed:
-            return None
-        waiting_bytes = self._queued[1] - self._taken[1]
-        half_bytes = self._share.bytes_each() // 2
-        if waiting_bytes > half_bytes:
-            return _ROOM_SECONDS
-        limit = int(min(max(min(half_bytes, _REPLY_BYTES) / self._record_bytes, 1), MAX_ROWS))
-        try:
-            iterator = self._live_iterator()
-            asked = time.monotonic()
-            asked_us = self._clock()
-            reply = self._get_records(iterator, limit)
-        except Exception as error:
-            return self._failed(error)
-        self._backoff.reset()
-        if self.closed:
-            return None
-        return self._take_in(reply, asked, asked_us, limit)
+        raise NotImplementedError
 
-    def _get_records(self, iterator: str, limit: int) -> dict[str, Any]:
-        arguments: dict[str, Any] = {"ShardIterator": iterator, "Limit": limit}
-        if self._stream.startswith("arn:"):
-            arguments["StreamARN"] = self._stream
-        reply = self._client.get_records(**arguments)
-        field(reply, "Records")
-        return reply
+    def _has_room(self) -> bool:
+        return self._queued[1] - self._taken[1] <= self._share.bytes_each() // 2
 
-    def _take_in(
-        self, reply: dict[str, Any], asked: float, asked_us: int, limit: int
-    ) -> float | None:
+    def _put_rows(self, reply: Mapping[str, Any], behind_ms: int | None) -> tuple[int, int]:
+        """Queue a reply's records (`Any`: boto3's) and count them; return their bytes.
+
+        Returns:
+            The payloads' bytes, and what the rows take in memory.
+        """
         position = self._position
         resume = None
         if position.sequence is not None and position.sub_sequence is not None:
             resume = (position.sequence, position.sub_sequence)
-        records, reply_bytes, memory_bytes = len(reply["Records"]), 0, 0
+        payload_bytes = memory_bytes = 0
         for rows in to_rows(reply, self._deaggregator, resume):
             self._queue.append(rows)
             self._queued[0] += len(rows.payloads)
             self._queued[1] += rows.memory_bytes
-            reply_bytes += rows.payload_bytes
+            payload_bytes += rows.payload_bytes
             memory_bytes += rows.memory_bytes
             self._position = Position(rows.sequence)
-        behind_ms: int | None = reply.get("MillisBehindLatest")
         labels = (self._stream, self.shard.id)
         if behind_ms is not None:
             metrics.behind_latest_seconds.labels(*labels).set(behind_ms / 1000)
-        if records:
+        if records := len(reply["Records"]):
             metrics.source_records.labels(*labels).inc(records)
-            metrics.source_bytes.labels(*labels).inc(reply_bytes)
-            self._record_bytes += (memory_bytes / records - self._record_bytes) / 4
-        self._iterator = reply.get("NextShardIterator")
-        self._iterator_made = asked
-        if self._iterator is None:
-            self._learn([child_shard(entry) for entry in reply.get("ChildShards") or ()])
-            self._queue.append(End())
-            return None
-        if behind_ms == 0 and records < limit:
-            if not records:
-                self._put_tip(asked_us)
-            pause = self._pacing.at_tip_seconds(self._share.readers)
-        else:
-            pause = self._pacing.behind_seconds(reply_bytes)
-        return max(0.0, asked + pause - time.monotonic())
+            metrics.source_bytes.labels(*labels).inc(payload_bytes)
+        return payload_bytes, memory_bytes
 
-    def _put_tip(self, asked_us: int) -> None:
+    def _put_tip(self, as_of_us: int) -> None:
+        self._drop_last(lambda item: isinstance(item, Tip))
+        self._queue.append(Tip(as_of_us))
+
+    def _drop_last(self, is_outdated: Callable[[Rows | Tip | End | Gone], bool]) -> None:
         # A later word on the same state replaces the earlier one, unless the slot was faster.
         try:
-            if isinstance(self._queue[-1], Tip):
+            if is_outdated(self._queue[-1]):
                 self._queue.pop()
         except IndexError:
             pass
-        self._queue.append(Tip(asked_us))
 
-    def _live_iterator(self) -> str:
-        if self._iterator is None or (
-            time.monotonic() - self._iterator_made > _RENEW_AFTER_SECONDS
-        ):
-            arguments = _iterator_arguments(self._position)
-            reply = self._client.get_shard_iterator(
-                **stream_argument(self._stream), ShardId=self.shard.id, **arguments
-            )
-            self._iterator = field(reply, "ShardIterator")
-            self._iterator_made = time.monotonic()
-        iterator: str = self._iterator
-        return iterator
+    def _put_end(self, children: list[Shard]) -> None:
+        self._learn(children)
+        self._queue.append(End())
 
-    def _failed(self, error: Exception) -> float | None:
+    def _judge(self, error: Exception) -> Failure:
+        """Count a failed call and return what it means; where the shard is gone, say so.
+
+        Raises:
+            KinewaxError: Access is denied.
+            Exception: `error` itself, where it is no failed call.
+        """
         kind = classify(error)
         if kind == "bug" or isinstance(error, KinewaxError):
             raise error
@@ -256,19 +217,14 @@ class ShardReader:
             message = (
                 f"Reading shard {self.shard.id} of stream {self._stream!r} is refused: {error}"
             )
-            hint = "allow kinesis:GetShardIterator and kinesis:GetRecords on it, and its KMS key"
+            hint = f"allow {self.permissions} on it, and its KMS key"
             raise KinewaxError(message, hint=hint) from error
         if kind == "missing":
             self._queue.append(Gone())
-            return None
-        had_iterator = self._iterator is not None
-        if kind in ("expired_iterator", "invalid"):
-            self._iterator = None
-        metric = kind if kind != "invalid" else "other"
-        metrics.source_errors.labels(self._stream, metric).inc()
-        if kind == "invalid" and not had_iterator:
-            self._position_refused(error)
-        return self._retry_after(kind, error)
+        else:
+            label = kind if kind != "invalid" else "other"
+            metrics.source_errors.labels(self._stream, label).inc()
+        return kind
 
     def _retry_after(self, kind: str, error: Exception) -> float:
         pause = self._backoff.next_seconds()
@@ -297,15 +253,3 @@ class ShardReader:
             message = f"The start position of shard {self.shard.id} is refused: {error}"
             raise KinewaxError(message) from error
         # Else our clock is ahead of the service's, and the start lies in its future: wait for it.
-
-
-def _iterator_arguments(position: Position) -> dict[str, Any]:
-    if position.sequence is not None:
-        # AT only inside a record of which a part was emitted: `to_rows` leaves that part out.
-        whole = position.sub_sequence is None
-        kind = "AFTER_SEQUENCE_NUMBER" if whole else "AT_SEQUENCE_NUMBER"
-        return {"ShardIteratorType": kind, "StartingSequenceNumber": position.sequence}
-    if position.start_us is not None:
-        seconds = position.start_us // 1000 / 1000  # the service keeps milliseconds
-        return {"ShardIteratorType": "AT_TIMESTAMP", "Timestamp": seconds}
-    return {"ShardIteratorType": "TRIM_HORIZON"}

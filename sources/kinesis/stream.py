@@ -20,6 +20,7 @@ from sources.kinesis.client import KinesisClient
 from sources.kinesis.lineage import Shard
 from sources.kinesis.lister import Lister
 from sources.kinesis.pacing import Pacing
+from sources.kinesis.polling import PollingReader
 from sources.kinesis.prefetch import Prefetch
 from sources.kinesis.reader import Position, ShardReader, Share
 from sources.kinesis.records import use_typed_parse
@@ -110,7 +111,7 @@ class Stream:
 
     def read(self, shard: Shard, position: Position) -> ShardReader:
         """Begin to read a shard ahead."""
-        reader = ShardReader(
+        reader = PollingReader(
             shard,
             position,
             client=self._client,
@@ -131,7 +132,7 @@ class Stream:
 
     def stop(self, reader: ShardReader) -> None:
         """Read a shard no more, and forget its labels."""
-        reader.closed = True
+        reader.close()
         with self._lock:
             self._share.readers -= 1
         labels = (self.name, reader.shard.id)

@@ -12,7 +12,8 @@ import metrics
 from errors import DataLossError, KinewaxError
 from sources.kinesis.lineage import HASH_KEYS, Shard
 from sources.kinesis.pacing import Pacing
-from sources.kinesis.reader import End, Gone, Position, ShardReader, Share, Tip
+from sources.kinesis.polling import PollingReader
+from sources.kinesis.reader import End, Gone, Position, Share, Tip
 from sources.kinesis.records import Rows
 from tests.fakes.kinesis import FakeKinesis, client_error
 
@@ -32,7 +33,7 @@ class Setup:
         self.learned: list[Shard] = []
         self.losses: list[str] = []
         self.fails_on_loss = fails_on_loss
-        self.reader = ShardReader(
+        self.reader = PollingReader(
             Shard(SHARD, 0, HASH_KEYS - 1),
             position or Position(),
             client=stream,
@@ -196,7 +197,7 @@ def test_an_iterator_is_renewed_before_it_expires(monkeypatch: pytest.MonkeyPatc
     stream.put(b"a")
     setup = Setup(stream)
     setup.steps(1)
-    monkeypatch.setattr("sources.kinesis.reader._RENEW_AFTER_SECONDS", -1.0)
+    monkeypatch.setattr("sources.kinesis.polling._RENEW_AFTER_SECONDS", -1.0)
     stream.put(b"b")
     setup.steps(1)
     assert setup.payloads() == [b"a", b"b"]

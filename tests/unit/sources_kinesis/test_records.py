@@ -20,7 +20,8 @@ from botocore.exceptions import ClientError
 from sources.kinesis.kpl import Deaggregator
 from sources.kinesis.lineage import HASH_KEYS, Shard
 from sources.kinesis.pacing import Pacing
-from sources.kinesis.reader import Position, ShardReader, Share
+from sources.kinesis.polling import PollingReader
+from sources.kinesis.reader import Position, Share
 from sources.kinesis.records import (
     Numbered,
     Record,
@@ -140,7 +141,7 @@ def test_a_body_that_was_cut_is_a_failed_call_and_no_end_of_the_shard(announced:
     body = body_of(*(entry(n, b"x" * 50) for n in range(50)))
     half = body[: len(body) // 2]
     with canned(half, length=len(half if announced == "half" else body)) as client:
-        reader = ShardReader(
+        reader = PollingReader(
             Shard("s", 0, HASH_KEYS - 1),
             Position(),
             client=client,
