@@ -93,6 +93,8 @@ class Drain:
 
 def run(spec: Spec) -> int:
     """Run a worker to its end and return its exit code."""
+    if not spec.verbose:
+        _silence_engine()
     reporter = Reporter(spec.channel)
     reporter.end_with_supervisor()
     drain = Drain(reporter)
@@ -120,6 +122,19 @@ def run(spec: Spec) -> int:
         return 1
     reporter.send("usage", **usage(vitals))
     return 0
+
+
+def _silence_engine() -> None:
+    """Keep the engine's panics off the terminal.
+
+    For each error that it passes on the engine writes a panic, and where RUST_BACKTRACE is set a
+    page of its stack, straight to descriptor 2. The error itself reaches the supervisor, which
+    prints it in one line; Python's own standard error goes on to the old descriptor.
+    """
+    sys.stderr = os.fdopen(os.dup(2), "w", buffering=1, encoding="utf-8", errors="backslashreplace")
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    os.close(nowhere)
 
 
 def _execute(flow: Any, spec: Spec, epoch_interval: timedelta, recovery: RecoveryConfig) -> None:
