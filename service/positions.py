@@ -116,15 +116,12 @@ def read(directory: Path) -> Positions:
     """
     record = _layout_of(directory)
     stored = list(snapshots.latest_stored(directory))
-    name = slot_names(int(record.fields["slots"]))
     held = {one.key: state_of(one.change) for one in stored if _is_of(one, "slots")}
     if not held:
         msg = f"{directory}: nothing was committed yet, so there are no positions"
         raise LayoutError(msg, hint="start afresh with a new --recovery directory")
-    others = tuple(one for one in stored if not _is_of(one, "slots"))
-    return _gathered(
-        record, snapshots.file_count(directory), [held.get(key) for key in name], others
-    )
+    others = (one for one in stored if not _is_of(one, "slots"))
+    return gather(record, snapshots.file_count(directory), held, others)
 
 
 def look(directory: Path) -> tuple[Positions, int]:
@@ -156,14 +153,24 @@ def _layout_of(directory: Path) -> Layout:
     return record
 
 
-def _gathered(
-    record: Layout, files: int, states: list[State | None], others: tuple[Stored, ...]
+def gather(
+    record: Layout, files: int, states: Mapping[str, State], others: Iterable[Stored]
 ) -> Positions:
+    """Read all slots into one.
+
+    Args:
+        record: The layout.
+        files: How many files the store has.
+        states: What the source step keeps, by slot; at least one.
+        others: The states of the other steps.
+
+    Raises:
+        LayoutError: A state is of another version.
+    """
     shards: dict[str, ShardPosition] = {}
     source_ledger: Counter[str] = Counter()
     intake_ledger: Counter[str] = Counter()
-    held = [state for state in states if state is not None]
-    for state in held:
+    for state in states.values():
         of_slot, of_intake = state["slot"], state["intake"]
         _check_version("source step", state, source_step.STATE_VERSION)
         _check_version("slot", of_slot, kinesis_slot.STATE_VERSION)
@@ -175,18 +182,19 @@ def _gathered(
             maximum_us, waiting = seen.get(name, (NO_TIME, ()))
             known = None if maximum_us == NO_TIME else maximum_us
             shards[name] = ShardPosition(entry, known, tuple(waiting))
-    unlisted = [state for state in held if not state["slot"]["listed"]]
+    slots = [state["slot"] for state in states.values()]
+    unlisted = [slot for slot in slots if not slot["listed"]]
     return Positions(
         layout=record,
         files=files,
-        # Only a slot without a listing still needs its start.
-        start_us=(unlisted or held)[0]["slot"]["t0_us"],
-        # A shard that is found later has nothing before the start, so to be cautious is exact too.
-        listed=not unlisted and len(held) == len(states),
+        # Only a slot without a listing still needs its start. While there is one, shards that the
+        # others find begin at the start too: opened since, they hold nothing from before it.
+        start_us=(unlisted or slots)[0]["t0_us"],
+        listed=not unlisted and len(slots) == int(record.fields["slots"]),
         shards=dict(sorted(shards.items())),
         source_ledger=dict(source_ledger),
         intake_ledger=dict(intake_ledger),
-        others=others,
+        others=tuple(others),
     )
 
 
