@@ -164,6 +164,9 @@ def _no_process_is_left_behind(_mark_the_run: None) -> Iterator[None]:
         pytest.fail("the test left these processes behind:\n" + "\n".join(named))
 
 
+_KERNEL = "2"  # the parent of the kernel's own threads
+
+
 def _processes_of_this_run() -> set[int]:
     """Return the children of this process and all that carry its mark, but those of Python itself.
 
@@ -172,14 +175,18 @@ def _processes_of_this_run() -> set[int]:
     """
     mark = f"{_RUN_MARK}={os.environ[_RUN_MARK]}".encode()
     found = set()
-    for folder in Path("/proc").glob("[0-9]*"):
+    own = os.getpid()
+    for pid in (int(name) for name in os.listdir("/proc") if name.isdigit()):
         # A process can end while it is looked at, and others' processes are closed to us.
-        with suppress(OSError):
-            state, parent = (folder / "stat").read_text().rpartition(")")[2].split()[:2]
-            pid = int(folder.name)
-            if state == "Z" or pid == os.getpid() or "resource_tracker" in _command(pid):
+        with suppress(OSError), open(f"/proc/{pid}/stat") as stat:
+            state, parent = stat.read().rpartition(")")[2].split(None, 2)[:2]
+            if state == "Z" or pid == own or parent == _KERNEL:
                 continue
-            if int(parent) == os.getpid() or mark in (folder / "environ").read_bytes():
+            if int(parent) != own:
+                with open(f"/proc/{pid}/environ", "rb") as environ:
+                    if mark not in environ.read():
+                        continue
+            if "resource_tracker" not in _command(pid):
                 found.add(pid)
     return found
 
