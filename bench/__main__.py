@@ -18,7 +18,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from bench import getrecords_decode, kpl, pipeline
+from bench import getrecords_decode, kinesis_to_alerts, kpl, pipeline
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "bench" / "results"
@@ -36,6 +36,10 @@ CASES: dict[str, tuple[str, Callable[[], dict[str, Any]]]] = {
     "getrecords_decode": (
         "bodies of GetRecords to blocks, beside botocore's own parser",
         getrecords_decode.run,
+    ),
+    "kinesis_to_alerts": (
+        "16 shards of a server with ready replies, to alerts of the seed's job",
+        kinesis_to_alerts.run,
     ),
     "kpl": ("aggregated records (KPL) to user records, with the hash filter on", kpl.run),
 }

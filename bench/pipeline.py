@@ -86,7 +86,7 @@ def run(*, windows: Sequence[str]) -> dict[str, Any]:
 def _generate(given: Input, path: Path) -> dict[str, Any]:
     """Write the events and count who acts in them."""
     print(f"{given.name}: generating {EVENTS:,} events", flush=True)
-    _kinewax(
+    kinewax(
         *("produce", "ecommerce", "--to", path.as_uri(), "--events", str(EVENTS)),
         *("--users", str(given.users), "--rate", str(given.rate), "--seed", str(SEED)),
         *("--disorder", "5s", "--malformed-share", "0.001"),
@@ -103,7 +103,7 @@ def _measure(events: Path, windows: Sequence[str]) -> dict[str, Any]:
     """Run the service once over the file."""
     with tempfile.TemporaryDirectory(prefix="kinewax-bench-") as out:
         chosen = [argument for window in windows for argument in ("--windows", window)]
-        _kinewax(
+        kinewax(
             *("run", "ecommerce", "--source", events.as_uri(), "--sinks", Path(out).as_uri()),
             *("--processes", "1", *chosen),
         )
@@ -121,7 +121,7 @@ def _measure(events: Path, windows: Sequence[str]) -> dict[str, Any]:
     }
 
 
-def _kinewax(*arguments: str) -> None:
+def kinewax(*arguments: str) -> None:
     """Run the command line in a fresh process; what it says is shown when it fails."""
     done = subprocess.run(
         [Path(sys.executable).with_name("kinewax"), *arguments],
