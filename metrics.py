@@ -24,8 +24,13 @@ source_records = Counter(
 source_bytes = Counter("kinewax_source_bytes_total", "Bytes read.", ["stream", "shard"])
 source_errors = Counter(
     "kinewax_source_errors_total",
-    "Failed calls: throttled, expired_iterator, timeout, server, network, other.",
+    "Failed calls: throttled, expired_iterator, in_use, stalled, timeout, server, network, other.",
     ["stream", "error_type"],
+)
+source_subscriptions = Counter(
+    "kinewax_source_subscriptions_total",
+    "Subscriptions to shards begun, with enhanced fan-out; each lasts 5 minutes at most.",
+    ["stream"],
 )
 source_shards = Gauge(
     "kinewax_source_shards",

@@ -37,6 +37,19 @@ class KinesisClient(Protocol):
         """Close the connection pool."""
 
 
+class FanOutClient(KinesisClient, Protocol):
+    """What enhanced fan-out calls besides."""
+
+    def describe_stream_consumer(self, **arguments: Any) -> dict[str, Any]:
+        """Tell a consumer's ARN and status."""
+
+    def register_stream_consumer(self, **arguments: Any) -> dict[str, Any]:
+        """Make a consumer."""
+
+    def subscribe_to_shard(self, **arguments: Any) -> dict[str, Any]:
+        """Be sent the records of a shard."""
+
+
 @dataclass(frozen=True, slots=True)
 class StreamIdentity:
     """What tells a stream from another of the same name, and how long it keeps records."""

@@ -28,6 +28,7 @@ from botocore.parsers import ResponseParserError
 Failure = Literal[
     "throttled",  # slow down and try again
     "expired_iterator",  # ask for a new iterator
+    "in_use",  # a subscription that another call took, or a state that passes: try again later
     "timeout",  # try again
     "server",  # try again
     "network",  # try again
@@ -47,6 +48,8 @@ _CODES: dict[str, Failure] = {
     "KMSThrottlingException": "throttled",
     "SlowDown": "throttled",
     "ExpiredIteratorException": "expired_iterator",
+    "ResourceInUseException": "in_use",
+    "InternalFailureException": "server",  # within an event stream, where no status tells
     "ResourceNotFoundException": "missing",
     "InvalidArgumentException": "invalid",
     "ValidationException": "invalid",

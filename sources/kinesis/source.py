@@ -19,6 +19,7 @@ from typing import Literal
 
 from sources.base import SlotState
 from sources.kinesis.client import KinesisClient
+from sources.kinesis.fan_out import EnhancedFanOut
 from sources.kinesis.pacing import Pacing
 from sources.kinesis.slot import KinesisSlot
 from sources.kinesis.stream import OnDataLoss, Stream
@@ -69,6 +70,7 @@ class KinesisSource:
         start: Where a first start begins; a slot with a state goes on where it was.
         slots: Fixed for the life of a recovery store.
         on_data_loss: When records expired unread: `warn` and go on, or `fail`.
+        fan_out: How to subscribe to the shards; None to poll them.
         pacing: How often to call.
         max_prefetch_bytes: What may wait in the queues of a process, about.
         clock: Microseconds since the epoch.
@@ -85,6 +87,7 @@ class KinesisSource:
         start: StartPosition,
         slots: int = DEFAULT_SLOTS,
         on_data_loss: OnDataLoss = "warn",
+        fan_out: EnhancedFanOut | None = None,
         pacing: Pacing | None = None,
         max_prefetch_bytes: int = DEFAULT_PREFETCH_BYTES,
         clock: Callable[[], int] = now_us,
@@ -98,6 +101,7 @@ class KinesisSource:
         self._client_factory = client_factory
         self._start = start
         self._on_data_loss: OnDataLoss = on_data_loss
+        self._fan_out = fan_out
         self._pacing = pacing or Pacing()
         self._max_prefetch_bytes = max_prefetch_bytes
         self._clock = clock
@@ -124,4 +128,5 @@ class KinesisSource:
             max_prefetch_bytes=self._max_prefetch_bytes,
             clock=self._clock,
             rng=random.Random(self._seed),
+            fan_out=self._fan_out,
         )

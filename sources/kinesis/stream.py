@@ -12,11 +12,12 @@ import random
 import threading
 from collections import Counter
 from collections.abc import Callable, Mapping
-from typing import Literal
+from typing import Any, Literal
 
 import metrics
 from errors import DataLossError
 from sources.kinesis.client import KinesisClient
+from sources.kinesis.fan_out import EnhancedFanOut, FanOut
 from sources.kinesis.lineage import Shard
 from sources.kinesis.lister import Lister
 from sources.kinesis.pacing import Pacing
@@ -24,6 +25,7 @@ from sources.kinesis.polling import PollingReader
 from sources.kinesis.prefetch import Prefetch
 from sources.kinesis.reader import Position, ShardReader, Share
 from sources.kinesis.records import use_typed_parse
+from sources.kinesis.subscription import Subscription
 
 _logger = logging.getLogger("kinewax.sources.kinesis")
 
@@ -45,6 +47,7 @@ class Stream:
         max_prefetch_bytes: What may wait in queues.
         clock: Microseconds since the epoch.
         rng: For jitter.
+        fan_out: How to subscribe; None to poll.
     """
 
     def __init__(
@@ -59,6 +62,7 @@ class Stream:
         max_prefetch_bytes: int,
         clock: Callable[[], int],
         rng: random.Random,
+        fan_out: EnhancedFanOut | None = None,
     ) -> None:
         self.name = name
         self.start_us = start_us
@@ -77,14 +81,17 @@ class Stream:
         use_typed_parse(client)
         self.lister = Lister(client, name, rng, self._fail)
         self._prefetch = Prefetch(f"read-{name}", self._fail)
+        self._fan_out = FanOut(fan_out, name, rng, self._fail) if fan_out is not None else None
 
     def acquire(self) -> None:
-        """A slot begins to use this; the first one starts the lister."""
+        """A slot begins to use this; the first one starts the threads."""
         with self._lock:
             self._users += 1
             first = self._users == 1
         if first:
             self.lister.start()
+            if self._fan_out is not None:
+                self._fan_out.start()
 
     def release(self, slot: str) -> None:
         """A slot has ended; the last one closes everything."""
@@ -100,6 +107,9 @@ class Stream:
         self.closed = True
         self.lister.close()
         self._prefetch.close()
+        if self._fan_out is not None:
+            self._fan_out.close()
+            self._fan_out.join(_CLOSE_SECONDS)
         self.lister.join(_CLOSE_SECONDS)
         self._prefetch.join(_CLOSE_SECONDS)
         self._client.close()
@@ -111,28 +121,32 @@ class Stream:
 
     def read(self, shard: Shard, position: Position) -> ShardReader:
         """Begin to read a shard ahead."""
-        reader = PollingReader(
-            shard,
-            position,
-            client=self._client,
-            stream=self.name,
-            pacing=self._pacing,
-            share=self._share,
-            clock=self.clock,
-            rng=self._rng,
-            learn=self.lister.learn,
-            on_loss=self.on_loss,
-        )
+        options: dict[str, Any] = {
+            "stream": self.name,
+            "share": self._share,
+            "clock": self.clock,
+            "rng": self._rng,
+            "learn": self.lister.learn,
+            "on_loss": self.on_loss,
+        }
         with self._lock:
             self._share.readers += 1
             spread = self._share.readers / self._pacing.max_calls_per_second
         # Many shards begin at different moments, and go on so.
-        self._prefetch.add(reader.step, self._rng.uniform(0.0, spread))
+        delay_seconds = self._rng.uniform(0.0, spread)
+        if self._fan_out is not None:
+            subscription = self._fan_out.subscribe(shard, position, options, delay_seconds)
+            if subscription is not None:
+                return subscription
+        reader = PollingReader(shard, position, client=self._client, pacing=self._pacing, **options)
+        self._prefetch.add(reader.step, delay_seconds)
         return reader
 
     def stop(self, reader: ShardReader) -> None:
         """Read a shard no more, and forget its labels."""
         reader.close()
+        if self._fan_out is not None and isinstance(reader, Subscription):
+            self._fan_out.forget(reader)
         with self._lock:
             self._share.readers -= 1
         labels = (self.name, reader.shard.id)
