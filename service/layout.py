@@ -96,4 +96,6 @@ def check(stored: Fields, current: Fields, directory: Path) -> None:
         if before != now:
             msg = f"{directory}: {name} was {before} when this recovery store was made, is {now}"
             hint = f"set {name} back to {before}, or start afresh with another --recovery directory"
+            if name == "slots":
+                hint += "; or move the store: kinewax positions export, then import --slots"
             raise LayoutError(msg, hint=hint)

@@ -56,8 +56,9 @@ class Rig:
         whole = path.read_text().rpartition("\n")[0] if path.exists() else ""
         return [json.loads(line) for line in whole.splitlines()]
 
-    def finals(self) -> dict[Incident, int]:
-        found = [alert for alert in self.alerts() if alert["phase"] == "final"]
+    def finals(self, *, after: int = 0) -> dict[Incident, int]:
+        """Return the final counts, of alerts after the first so many."""
+        found = [alert for alert in self.alerts()[after:] if alert["phase"] == "final"]
         by_incident = {_incident(alert): alert["value"] for alert in found}
         assert len(by_incident) == len(found), "an incident is final twice"
         return by_incident
@@ -122,7 +123,8 @@ def test_a_store_moved_in_mid_window_goes_on_to_exact_counts(
     assert _without_slots(shown[1]) == _without_slots(shown[0])
 
     running.start(new, slots=slots, processes=1)
-    wait_until(lambda: bool(running.open() - set(feeder.incidents())) or bool(running.open()), "on")
+    known = {*running.finals(), *running.open()}
+    wait_until(lambda: bool(running.open() - known), "an incident opens that the old store lacks")
     feeder.stop()
     expected = feeder.incidents()
     wait_until(lambda: set(running.finals()) >= set(expected), "every incident is final")
@@ -134,6 +136,34 @@ def test_a_store_moved_in_mid_window_goes_on_to_exact_counts(
     ledger = summary["ledger"]
     assert ledger["records"] == ledger["events"] == feeder.sent > before["records"] > 0
     assert ledger["counted.user_actions"] == ledger["counted.trade"] == feeder.sent
+
+
+def test_a_reset_to_the_oldest_record_finds_everything_again(
+    rig: tuple[Rig, Aws], kinewax: CommandLine, tmp_path: Path
+) -> None:
+    running, aws = rig
+    store = tmp_path / "store"
+    feeder = Feeder(aws)
+    feeder.start()
+    running.start(store, slots=SLOTS, processes=1)
+    wait_until(lambda: bool(running.open()), "an incident is open")
+    feeder.stop()
+    running.drain()
+    read = running.summary()["ledger"]["records"]
+    seen = len(running.alerts())
+
+    done = kinewax.run("positions", "reset", "--recovery", store, "--to", "TRIM_HORIZON", "--yes")
+    assert done.returncode == 0, done.stderr
+
+    expected = feeder.incidents()
+    running.start(store, slots=SLOTS, processes=2)
+    wait_until(lambda: set(running.finals(after=seen)) >= set(expected), "all are final again")
+    running.drain()
+    assert running.finals(after=seen) == expected
+    summary = running.summary()
+    assert summary["balanced"], summary
+    assert summary["ledger"]["records"] == read + feeder.sent
+    assert summary["ledger"]["events"] == summary["ledger"]["counted.user_actions"]
 
 
 def _without_slots(shown: dict[str, Any]) -> list[dict[str, Any]]:
