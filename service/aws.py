@@ -59,16 +59,20 @@ class Aws:
                 self._clients[service] = self._make(service)
             return self._clients[service]
 
-    def fresh(self, service: str) -> Any:
+    def fresh(self, service: str, **config: Any) -> Any:
         """Return a client of one's own, to be closed by who asked for it.
+
+        Args:
+            service: Its name.
+            config: What differs from the settings (`Any`: as botocore's `Config` takes it).
 
         Raises:
             SettingsError: No region, or no such profile.
         """
         with self._lock:
-            return self._make(service)
+            return self._make(service, **config)
 
-    def _make(self, service: str) -> Any:
+    def _make(self, service: str, **config: Any) -> Any:
         settings = self._settings
         try:
             # AWS's containers set AWS_REGION, which boto3 alone of its SDKs doesn't read.
@@ -83,7 +87,7 @@ class Aws:
                     max_pool_connections=settings.max_connections,
                     retries={"total_max_attempts": 1, "mode": "standard"},
                     user_agent_extra="kinewax",
-                ),
+                ).merge(Config(**config)),
             )
         except (NoRegionError, ProfileNotFound, ValueError) as error:
             raise explain(error, f"{service} client") from error

@@ -21,6 +21,7 @@ from operators.spec import Window
 from service.aws import Aws, explain
 from service.settings import Settings
 from service.settings import Sinks as SinkSettings
+from service.settings import Source as SourceSettings
 from sinks import files
 from sinks.base import Part, Sink
 from sinks.cloudwatch import CloudWatchOptions, CloudWatchSink
@@ -31,9 +32,11 @@ from sinks.kinesis import KinesisOptions, KinesisSink
 from sinks.stdout import StdoutSink
 from sources.base import Source
 from sources.files import STANDARD_INPUT, FileSource
-from sources.kinesis.client import resolve_stream
+from sources.kinesis.client import FanOutClient, resolve_stream
+from sources.kinesis.fan_out import MAX_SUBSCRIPTIONS, EnhancedFanOut
 from sources.kinesis.pacing import Pacing
 from sources.kinesis.source import KinesisSource, StartPosition
+from sources.kinesis.subscription import Patience
 
 KINESIS = "kinesis://"
 FILE = "file://"
@@ -66,6 +69,7 @@ def open_source(url: str, settings: Settings, aws: Aws, *, started_at_us: int) -
             start=start_position(source.start, started_at_us),
             slots=source.slots,
             on_data_loss=source.on_data_loss,
+            fan_out=fan_out(source, aws),
             pacing=Pacing(
                 poll_interval_seconds=source.poll_interval.total_seconds(),
                 max_calls_per_second=source.max_calls_per_second,
@@ -73,6 +77,24 @@ def open_source(url: str, settings: Settings, aws: Aws, *, started_at_us: int) -
             seed=random.SystemRandom().getrandbits(32),
         )
     return FileSource(path_of(url))
+
+
+def fan_out(source: SourceSettings, aws: Aws) -> EnhancedFanOut | None:
+    """Return how to subscribe to shards; None where they are polled."""
+    if source.consumer == "polling":
+        return None
+    patience = Patience()
+
+    def client() -> FanOutClient:
+        # Between two events nothing comes for seconds, which is no reason to give up.
+        subscriber: FanOutClient = aws.fresh(
+            "kinesis",
+            read_timeout=patience.stall_seconds,
+            max_pool_connections=MAX_SUBSCRIPTIONS,
+        )
+        return subscriber
+
+    return EnhancedFanOut(source.consumer_name, client, patience)
 
 
 def is_standard_input(url: str) -> bool:
