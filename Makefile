@@ -10,7 +10,7 @@ DOMAIN ?= ecommerce
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint bench docs lock clean
+.PHONY: help setup demo test soak lint bench docs lock clean
 
 help: ## Explain what can be made
 	@echo "kinewax: event-time stream processing for Kinesis, in Python"
@@ -35,6 +35,9 @@ demo: $(READY) ## Run a domain against a local AWS server (DOMAIN=ecommerce)
 test: $(READY) ## Run the tests (ARGS="-k name" to choose some)
 	@echo "Running the tests"
 	@$(BIN)/python -m pytest $(ARGS)
+
+soak: $(READY) ## Run the long tests that `make test` leaves out
+	@$(BIN)/python -m pytest -m soak $(ARGS)
 
 lint: $(READY) ## Check style, format and types
 	@echo "ruff check";  $(BIN)/ruff check

@@ -85,7 +85,7 @@ def rig(moto: Any, unique_name: Callable[[str], str], tmp_path: Path) -> Iterato
         made.service.kill()
 
 
-@pytest.mark.parametrize("slots", [128, 16])
+@pytest.mark.parametrize("slots", [128, pytest.param(16, marks=pytest.mark.soak)])
 def test_a_store_moved_in_mid_window_goes_on_to_exact_counts(
     rig: tuple[Rig, Aws], kinewax: CommandLine, tmp_path: Path, slots: int
 ) -> None:
