@@ -132,8 +132,10 @@ class Events:
         while True:
             length = _frame_bytes(pending)
             if length is not None and len(pending) >= length:
-                yield _checked(bytes(pending[:length]))
+                with memoryview(pending) as view:
+                    frame = view[:length].tobytes()
                 del pending[:length]
+                yield _checked(frame)
                 continue
             chunk = self._wait(chunks, begins_frame=not pending)
             if chunk is None:

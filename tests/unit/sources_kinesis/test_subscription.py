@@ -414,11 +414,13 @@ def test_a_subscription_that_outlives_its_five_minutes_is_renewed_all_the_same(s
         number = 0
         while not server.over.wait(0.01):
             number += 1
-            yield event([(number, b"%d" % number)], after=number)
+            yield event(after=number)
 
     server.subscribe = scripted(endless)
     patience = Patience(most_seconds=0.05, call_seconds=0.0, renew_seconds=0.0)
-    assert Setup(server, patience=patience).reader.step() == 0.0
+    thread, results = in_thread(Setup(server, patience=patience).reader.step)
+    until(lambda: not thread.is_alive())
+    assert results == [0.0]
 
 
 # ---- a slow slot, and closing ----
