@@ -24,7 +24,8 @@ source_records = Counter(
 source_bytes = Counter("kinewax_source_bytes_total", "Bytes read.", ["stream", "shard"])
 source_errors = Counter(
     "kinewax_source_errors_total",
-    "Failed calls: throttled, expired_iterator, in_use, stalled, timeout, server, network, other.",
+    "Failed calls: throttled, expired_iterator, in_use, stalled, timeout, server, network, other; "
+    "and data_loss, where records may have expired unread.",
     ["stream", "error_type"],
 )
 source_subscriptions = Counter(
@@ -37,6 +38,45 @@ source_shards = Gauge(
     "Shards by state: reading, waiting, ended.",
     ["stream", "state"],
     multiprocess_mode="livesum",
+)
+
+kinesis_max_behind_latest_seconds = Gauge(
+    "kinewax_kinesis_max_behind_latest_seconds",
+    "The same of the shard that is furthest behind; a shard that doesn't answer falls behind.",
+    ["stream"],
+    multiprocess_mode="livemax",
+)
+kinesis_shards_paused = Gauge(
+    "kinewax_kinesis_shards_paused",
+    "Shards that wait because they are too far ahead of the slowest.",
+    ["stream"],
+    multiprocess_mode="livesum",
+)
+kinesis_last_progress_timestamp_seconds = Gauge(
+    "kinewax_kinesis_last_progress_timestamp_seconds",
+    "When a shard last brought records, or had none left to bring.",
+    ["stream", "shard"],
+    multiprocess_mode="livemax",
+)
+kinesis_prefetch_bytes = Gauge(
+    "kinewax_kinesis_prefetch_bytes",
+    "Memory of the rows that were read ahead of the dataflow.",
+    ["stream", "shard"],
+    multiprocess_mode="livesum",
+)
+kinesis_empty_polls = Counter(
+    "kinewax_kinesis_empty_polls_total", "Replies without a record.", ["stream", "shard"]
+)
+kinesis_iterator_renewals = Counter(
+    "kinewax_kinesis_iterator_renewals_total",
+    "Shard iterators asked for after a shard's first: the last was old, expired or refused.",
+    ["stream", "shard"],
+)
+kinesis_coverage_holes = Gauge(
+    "kinewax_kinesis_coverage_holes",
+    "Ranges of hash keys for which ListShards names no shard: what is put there isn't read.",
+    ["stream"],
+    multiprocess_mode="livemax",
 )
 
 # ---- decode, windows ----
@@ -129,6 +169,20 @@ snapshot_duration_seconds = Histogram(
 )
 restarts = Counter("kinewax_restarts_total", "Restarts of the local processes by the supervisor.")
 build_info = Gauge("kinewax_build_info", "Always 1.", ["version"], multiprocess_mode="livemax")
+
+OF_SHARDS = (
+    behind_latest_seconds,
+    source_records,
+    source_bytes,
+    kinesis_last_progress_timestamp_seconds,
+    kinesis_prefetch_bytes,
+    kinesis_empty_polls,
+    kinesis_iterator_renewals,
+)
+"""Those with a series a shard, which goes when the shard is read to its end."""
+
+CLOSED = -1.0
+"""`behind_latest_seconds` of a shard that is read no more, where series can't be removed."""
 
 METRICS = tuple(
     value for value in list(vars().values()) if isinstance(value, Counter | Gauge | Histogram)

@@ -55,7 +55,26 @@ class _Workers(Collector):
         own = {metric.name for collector in _SUPERVISORS for metric in collector.collect()}
         collector = MultiProcessCollector(None, path=str(self._directory))  # type: ignore[no-untyped-call]
         merged = collector.collect()  # type: ignore[no-untyped-call]
-        return [metric for metric in merged if metric.name not in own]
+        return _without_closed_shards([metric for metric in merged if metric.name not in own])
+
+
+def _without_closed_shards(merged: list[Metric]) -> list[Metric]:
+    # The files of several processes keep every series until the processes end.
+    (behind,) = metrics.behind_latest_seconds.describe()
+    closed = {
+        (sample.labels["stream"], sample.labels["shard"])
+        for metric in merged
+        if metric.name == behind.name
+        for sample in metric.samples
+        if sample.value == metrics.CLOSED
+    }
+    for metric in merged:
+        metric.samples = [
+            sample
+            for sample in metric.samples
+            if (sample.labels.get("stream"), sample.labels.get("shard")) not in closed
+        ]
+    return merged
 
 
 def merged_metrics(directory: Path) -> bytes:

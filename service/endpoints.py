@@ -73,6 +73,7 @@ def open_source(url: str, settings: Settings, aws: Aws, *, started_at_us: int) -
             pacing=Pacing(
                 poll_interval_seconds=source.poll_interval.total_seconds(),
                 max_calls_per_second=source.max_calls_per_second,
+                max_drift_seconds=source.max_drift.total_seconds(),
             ),
             seed=random.SystemRandom().getrandbits(32),
         )

@@ -95,6 +95,11 @@ class Source(_Section):
         gt=0,
         description="Reads a second and process, beyond which polling is stretched.",
     )
+    max_drift: Positive = Field(
+        default=parse_duration("5m"),
+        description="How far a shard may be read ahead of the slowest of its process, "
+        "by arrival time.",
+    )
     on_data_loss: Literal["fail", "warn"] = Field(
         default="warn", description="What to do when records expired before they were read."
     )

@@ -37,6 +37,7 @@ _logger = logging.getLogger("kinewax.sources.kinesis")
 _LIST_EVERY_SECONDS = (10.0, 30.0)
 _LIST_AGAIN_SECONDS = 1.0
 _HOLE_ROUNDS = 3
+_RETENTION_ROUNDS = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +129,8 @@ class Lister:
             self._rounds_begun += 1
             number = self._rounds_begun
         try:
-            if not self._retention_us:
+            # A person who sees the job fall behind makes the stream keep its records for longer.
+            if not self._retention_us or number % _RETENTION_ROUNDS == 0:
                 self._retention_us = resolve_stream(self._client, self._stream).retention_us
             entries = self._list()
         except Exception as error:
@@ -155,6 +157,7 @@ class Lister:
 
     def _check_holes(self, listing: Listing) -> float:
         missing = holes(listing.shards)
+        metrics.kinesis_coverage_holes.labels(self._stream).set(len(missing))
         if not missing:
             self._rounds_with_holes = 0
             return self._rng.uniform(*_LIST_EVERY_SECONDS)

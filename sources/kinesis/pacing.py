@@ -24,6 +24,7 @@ class Pacing:
         poll_interval_seconds: Between calls at the tip of a shard.
         max_poll_interval_seconds: As far as that is stretched in a process of many shards.
         max_calls_per_second: The calls at the tip that a process tries not to exceed.
+        max_drift_seconds: How far a shard may be read ahead of the slowest of its process.
         shard_calls_per_second: The quota of a shard.
         shard_bytes_per_second: The quota of a shard.
     """
@@ -31,6 +32,7 @@ class Pacing:
     poll_interval_seconds: float = 0.25
     max_poll_interval_seconds: float = 1.0
     max_calls_per_second: float = 400.0
+    max_drift_seconds: float = 300.0
     shard_calls_per_second: float = 5.0
     shard_bytes_per_second: float = 2.0 * _MIB
 

@@ -2,22 +2,28 @@
 
 Guarantee: rows are queued once and in order, whatever fails between: a call that failed is made
 again from the same iterator, and an iterator that expired (they live 5 minutes) is replaced by one
-after the last record queued.
+after the last record queued. A reader that falls behind the stream's retention while it runs tells
+so: the service goes on at its oldest record without a word.
 """
 
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import Any
 
+import metrics
 from sources.kinesis.client import KinesisClient, field, stream_argument
 from sources.kinesis.lineage import Shard, child_shard
 from sources.kinesis.pacing import Pacing
 from sources.kinesis.reader import ROOM_SECONDS, Position, ShardReader
 from sources.kinesis.records import MAX_ROWS
+from sources.kinesis.share import PAUSED_SECONDS
 
 _RENEW_AFTER_SECONDS = 240.0
 _REPLY_BYTES = 10 << 20
+_WRITE_BYTES_PER_SECOND = 1 << 20  # the quota of those who put records on a shard
+_WITHIN_RETENTION_US = 60 * 1_000_000
 
 
 class PollingReader(ShardReader):
@@ -28,6 +34,7 @@ class PollingReader(ShardReader):
         position: Where to go on.
         client: A Kinesis client.
         pacing: How often to call.
+        retention_us: How long the stream keeps records; None to leave losses unnoticed.
         options: What every reader takes (`Any`: typed by `ShardReader`).
     """
 
@@ -40,11 +47,17 @@ class PollingReader(ShardReader):
         *,
         client: KinesisClient,
         pacing: Pacing,
+        retention_us: Callable[[], int] | None = None,
         **options: Any,
     ) -> None:
         super().__init__(shard, position, **options)
         self._client = client
         self._pacing = pacing
+        self._retention_us = retention_us
+        self._reached_us: int | None = None  # what arrived before this has been read
+        self._is_losing = False
+        self._reply_bytes: float | None = None  # of the largest of the last replies' rows
+        self._called = time.monotonic()
         self._iterator: str | None = None
         self._iterator_made = 0.0
         self._record_bytes = 1024.0  # a guess, until records are seen
@@ -58,21 +71,56 @@ class PollingReader(ShardReader):
         """
         if self.closed:
             return None
+        if self._share.is_ahead(self._standing):
+            return PAUSED_SECONDS
         if not self._has_room():
             return ROOM_SECONDS
+        reserved_bytes = self._share.reserve(self._expected_bytes())
+        if reserved_bytes is None:
+            return ROOM_SECONDS
+        rows_bytes = None
+        try:
+            pause, rows_bytes = self._call()
+        except Exception as error:
+            pause = self._failed(error)
+        finally:
+            self._share.release(reserved_bytes, rows_bytes)
+        return pause
+
+    def _expected_bytes(self) -> float | None:
+        if self._reply_bytes is None:
+            return None
+        # Nobody can have written more meanwhile; what lay there before is in the last replies.
+        written = (time.monotonic() - self._called) * _WRITE_BYTES_PER_SECOND
+        return max(self._reply_bytes, written)
+
+    def _call(self) -> tuple[float | None, int | None]:
         half_bytes = self._share.bytes_each() // 2
         limit = int(min(max(min(half_bytes, _REPLY_BYTES) / self._record_bytes, 1), MAX_ROWS))
-        try:
-            iterator = self._live_iterator()
-            asked = time.monotonic()
-            asked_us = self._clock()
-            reply = self._get_records(iterator, limit)
-        except Exception as error:
-            return self._failed(error)
+        iterator = self._live_iterator()
+        asked = self._called = time.monotonic()
+        asked_us = self._clock()
+        reply = self._get_records(iterator, limit)
         self._backoff.reset()
         if self.closed:
-            return None
+            return None, None
+        self._check_retention(asked_us, reply.get("MillisBehindLatest"))
         return self._take_in(reply, asked, asked_us, limit)
+
+    def _check_retention(self, asked_us: int, behind_ms: int | None) -> None:
+        """Tell, once, when what was to be read next had expired before it was asked for."""
+        if self._retention_us is None or behind_ms is None:
+            return
+        if self._reached_us is not None:
+            expired_us = asked_us - self._retention_us() - self._reached_us
+            if expired_us > 0 and not self._is_losing:
+                self._is_losing = True
+                hours = expired_us / 3.6e9
+                why = f"reading has fallen behind the stream's retention, by {hours:.1f} hours"
+                self._on_loss(self.shard.id, why)
+            elif expired_us < -_WITHIN_RETENTION_US:
+                self._is_losing = False
+        self._reached_us = asked_us - behind_ms * 1000
 
     def _get_records(self, iterator: str, limit: int) -> dict[str, Any]:
         arguments: dict[str, Any] = {"ShardIterator": iterator, "Limit": limit}
@@ -84,29 +132,32 @@ class PollingReader(ShardReader):
 
     def _take_in(
         self, reply: dict[str, Any], asked: float, asked_us: int, limit: int
-    ) -> float | None:
+    ) -> tuple[float | None, int]:
         behind_ms: int | None = reply.get("MillisBehindLatest")
         records = len(reply["Records"])
         reply_bytes, memory_bytes = self._put_rows(reply, behind_ms)
         if records:
             self._record_bytes += (memory_bytes / records - self._record_bytes) / 4
+        self._reply_bytes = max((self._reply_bytes or 0) / 2, memory_bytes)
         self._iterator = reply.get("NextShardIterator")
         self._iterator_made = asked
         if self._iterator is None:
             self._put_end([child_shard(entry) for entry in reply.get("ChildShards") or ()])
-            return None
+            return None, memory_bytes
         if behind_ms == 0 and records < limit:
             if not records:
                 self._put_tip(asked_us)
             pause = self._pacing.at_tip_seconds(self._share.readers)
         else:
             pause = self._pacing.behind_seconds(reply_bytes)
-        return max(0.0, asked + pause - time.monotonic())
+        return max(0.0, asked + pause - time.monotonic()), memory_bytes
 
     def _live_iterator(self) -> str:
         if self._iterator is None or (
             time.monotonic() - self._iterator_made > _RENEW_AFTER_SECONDS
         ):
+            if self._iterator_made:
+                metrics.kinesis_iterator_renewals.labels(*self._labels).inc()
             arguments = _iterator_arguments(self._position)
             reply = self._client.get_shard_iterator(
                 **stream_argument(self._stream), ShardId=self.shard.id, **arguments

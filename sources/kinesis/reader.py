@@ -1,8 +1,9 @@
 """What reads one shard ahead of its slot, whichever way: a bounded queue between two threads.
 
 The reader's thread puts `Rows`, `Tip`, `End` or `Gone` on the queue in the order of the shard; the
-slot takes them off. Each side alone writes its own counters, so that neither ever waits. How the
-records come is the subclass's: `polling.py` asks for them, `subscription.py` has them pushed.
+slot takes them off. Neither waits for the other, but to count what was put or taken.
+How the records come is the subclass's: `polling.py` asks for them, `subscription.py` has them
+pushed.
 
 Guarantee: a start position that the stream no longer holds is a loss, told to `on_loss`, which
 raises or lets the reader go on at the oldest record there is.
@@ -24,6 +25,7 @@ from sources.kinesis.kpl import Deaggregator
 from sources.kinesis.lineage import Shard
 from sources.kinesis.pacing import Backoff
 from sources.kinesis.records import Rows, to_rows
+from sources.kinesis.share import Share
 
 _logger = logging.getLogger("kinewax.sources.kinesis")
 
@@ -67,22 +69,6 @@ class Gone:
     """The service doesn't know the shard, or the stream, any more."""
 
 
-class Share:
-    """What all readers of a process divide among them: bytes in queues, and calls.
-
-    Args:
-        max_prefetch_bytes: What may wait in all queues together, about.
-    """
-
-    def __init__(self, max_prefetch_bytes: int) -> None:
-        self.readers = 0
-        self._max_prefetch_bytes = max_prefetch_bytes
-
-    def bytes_each(self) -> int:
-        """Return the part of one reader."""
-        return self._max_prefetch_bytes // max(self.readers, 1)
-
-
 class ShardReader:
     """Reads one shard into a queue; a subclass says how, in `step`.
 
@@ -123,14 +109,16 @@ class ShardReader:
         self._on_loss = on_loss
         self._backoff = Backoff(rng)
         self._deaggregator = Deaggregator(shard.first_hash, shard.last_hash)
-        self._queued = [0, 0]  # rows, bytes: ever put on the queue; written by the reader's thread
-        self._taken = [0, 0]  # and ever taken off it; written by the slot's thread
+        self._standing = share.join()
+        self._queued = 0  # rows ever put on the queue; written by the reader's thread
+        self._taken = 0  # and ever taken off it; written by the slot's thread
+        self._labels = (stream, shard.id)
 
     # ---- the slot's side ----
 
     def rows_waiting(self) -> int:
         """Return how many rows are queued."""
-        return self._queued[0] - self._taken[0]
+        return self._queued - self._taken
 
     def take(self) -> Rows | Tip | End | Gone | None:
         """Take the first item off the queue; None when it is empty."""
@@ -139,13 +127,15 @@ class ShardReader:
         except IndexError:
             return None
         if isinstance(item, Rows):
-            self._taken[0] += len(item.payloads)
-            self._taken[1] += item.memory_bytes
+            self._taken += len(item.payloads)
+            self._share.took(self._standing, item)
+            self._show_waiting()
         return item
 
     def close(self) -> None:
         """Make no further call."""
         self.closed = True
+        self._share.leave(self._standing)
 
     # ---- the reader's side ----
 
@@ -159,7 +149,10 @@ class ShardReader:
         raise NotImplementedError
 
     def _has_room(self) -> bool:
-        return self._queued[1] - self._taken[1] <= self._share.bytes_each() // 2
+        return (
+            self._standing.waiting_bytes <= self._share.bytes_each() // 2
+            and not self._share.is_ahead(self._standing)
+        )
 
     def _put_rows(self, reply: Mapping[str, Any], behind_ms: int | None) -> tuple[int, int]:
         """Queue a reply's records (`Any`: boto3's) and count them; return their bytes.
@@ -173,19 +166,29 @@ class ShardReader:
             resume = (position.sequence, position.sub_sequence)
         payload_bytes = memory_bytes = 0
         for rows in to_rows(reply, self._deaggregator, resume):
+            self._share.put(self._standing, rows)
             self._queue.append(rows)
-            self._queued[0] += len(rows.payloads)
-            self._queued[1] += rows.memory_bytes
+            self._queued += len(rows.payloads)
             payload_bytes += rows.payload_bytes
             memory_bytes += rows.memory_bytes
             self._position = Position(rows.sequence)
-        labels = (self._stream, self.shard.id)
-        if behind_ms is not None:
-            metrics.behind_latest_seconds.labels(*labels).set(behind_ms / 1000)
+        behind_seconds = None if behind_ms is None else behind_ms / 1000
+        self._share.replied(self._standing, behind_seconds)
+        if behind_seconds is not None:
+            metrics.behind_latest_seconds.labels(*self._labels).set(behind_seconds)
         if records := len(reply["Records"]):
-            metrics.source_records.labels(*labels).inc(records)
-            metrics.source_bytes.labels(*labels).inc(payload_bytes)
+            metrics.source_records.labels(*self._labels).inc(records)
+            metrics.source_bytes.labels(*self._labels).inc(payload_bytes)
+            self._show_waiting()
+        else:
+            metrics.kinesis_empty_polls.labels(*self._labels).inc()
+        if records or behind_ms == 0:
+            progress = metrics.kinesis_last_progress_timestamp_seconds.labels(*self._labels)
+            progress.set(self._clock() / 1e6)
         return payload_bytes, memory_bytes
+
+    def _show_waiting(self) -> None:
+        metrics.kinesis_prefetch_bytes.labels(*self._labels).set(self._standing.waiting_bytes)
 
     def _put_tip(self, as_of_us: int) -> None:
         self._drop_last(lambda item: isinstance(item, Tip))

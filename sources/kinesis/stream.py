@@ -6,6 +6,7 @@ losses are told to a person (`warn`) or stop the job (`fail`), and are counted e
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import random
@@ -23,8 +24,9 @@ from sources.kinesis.lister import Lister
 from sources.kinesis.pacing import Pacing
 from sources.kinesis.polling import PollingReader
 from sources.kinesis.prefetch import Prefetch
-from sources.kinesis.reader import Position, ShardReader, Share
+from sources.kinesis.reader import Position, ShardReader
 from sources.kinesis.records import use_typed_parse
+from sources.kinesis.share import Share
 from sources.kinesis.subscription import Subscription
 
 _logger = logging.getLogger("kinewax.sources.kinesis")
@@ -72,7 +74,7 @@ class Stream:
         self._client = client
         self._on_data_loss = on_data_loss
         self._pacing = pacing
-        self._share = Share(max_prefetch_bytes)
+        self._share = Share(max_prefetch_bytes, pacing.max_drift_seconds, name)
         self._rng = rng
         self._lock = threading.Lock()
         self._users = 0
@@ -138,7 +140,14 @@ class Stream:
             subscription = self._fan_out.subscribe(shard, position, options, delay_seconds)
             if subscription is not None:
                 return subscription
-        reader = PollingReader(shard, position, client=self._client, pacing=self._pacing, **options)
+        reader = PollingReader(
+            shard,
+            position,
+            client=self._client,
+            pacing=self._pacing,
+            retention_us=self._retention_us,
+            **options,
+        )
         self._prefetch.add(reader.step, delay_seconds)
         return reader
 
@@ -151,11 +160,18 @@ class Stream:
             self._share.readers -= 1
         labels = (self.name, reader.shard.id)
         if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
-            # What is written in the files of several processes can't be removed from them.
-            metrics.behind_latest_seconds.labels(*labels).set(0)
+            # What is in the files of several processes can't be removed from them: who merges
+            # them leaves the shard's labels out.
+            metrics.behind_latest_seconds.labels(*labels).set(metrics.CLOSED)
             return
-        for metric in (metrics.behind_latest_seconds, metrics.source_records, metrics.source_bytes):
-            metric.remove(*labels)
+        for metric in metrics.OF_SHARDS:
+            with contextlib.suppress(KeyError):  # it never had a value
+                metric.remove(*labels)
+
+    def _retention_us(self) -> int:
+        listing = self.lister.listing
+        assert listing is not None, "no shard is read before the first listing"
+        return listing.retention_us
 
     def on_loss(self, shard: str, why: str) -> None:
         """Tell that records of a shard may be lost.

@@ -242,7 +242,7 @@ class SteppedStream(Stream):
         start_us: int | None = None,
         slots: int = 1,
         on_data_loss: str = "warn",
-        max_prefetch_bytes: int = 1 << 20,
+        max_prefetch_bytes: int = 64 << 20,
     ) -> None:
         super().__init__(
             "stepped",

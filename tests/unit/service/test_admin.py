@@ -124,6 +124,32 @@ def test_metrics_of_all_processes_are_merged(service: Service, tmp_path: Path) -
     assert len(names) == len(set(names)), "a metric is told twice"
 
 
+def test_series_of_a_shard_that_is_read_no_more_are_left_out(
+    service: Service, tmp_path: Path
+) -> None:
+    program = (
+        "import metrics;"
+        "metrics.source_records.labels('s', 'shard-1').inc(3);"
+        "metrics.source_records.labels('s', 'shard-2').inc(4);"
+        "metrics.source_records.labels('other', 'shard-1').inc(5);"
+        "metrics.behind_latest_seconds.labels('s', 'shard-1').set(metrics.CLOSED);"
+        "metrics.behind_latest_seconds.labels('s', 'shard-2').set(0);"
+        "metrics.source_errors.labels('s', 'timeout').inc()"
+    )
+    subprocess.run(
+        [sys.executable, "-c", program],
+        env={"PROMETHEUS_MULTIPROC_DIR": str(tmp_path), "PYTHONPATH": ":".join(sys.path)},
+        check=True,
+    )
+
+    lines = service.get("/metrics")[1].splitlines()
+
+    assert 'kinewax_source_records_total{shard="shard-2",stream="s"} 4.0' in lines
+    assert 'kinewax_source_records_total{shard="shard-1",stream="other"} 5.0' in lines
+    assert 'kinewax_source_errors_total{error_type="timeout",stream="s"} 1.0' in lines
+    assert not [line for line in lines if 'shard="shard-1",stream="s"' in line]
+
+
 def test_a_port_that_is_taken_is_a_settings_error(service: Service) -> None:
     port = int(service.admin.url.rpartition(":")[2])
 

@@ -158,3 +158,29 @@ def test_the_thread_lists_ends_when_closed_and_tells_of_a_failure() -> None:
     assert failed.wait(10)
     lister.join(10)
     assert not lister._thread.is_alive()
+
+
+def test_ranges_without_a_shard_are_counted_until_they_are_filled() -> None:
+    stream = FakeKinesis(4)
+    lister = lister_of(stream)
+    gauge = metrics.kinesis_coverage_holes.labels("listed")
+    lister.step()
+    assert gauge._value.get() == 0
+    for name in ("shardId-000000000000", "shardId-000000000002"):
+        stream.shards[name].listed = False
+    lister.step()
+    assert gauge._value.get() == 2
+    stream.shards["shardId-000000000000"].listed = True
+    lister.step()
+    assert gauge._value.get() == 1
+
+
+def test_a_longer_retention_is_noticed() -> None:
+    stream = FakeKinesis()
+    lister = lister_of(stream)
+    lister.step()
+    stream.retention_hours = 168
+    for _ in range(10):
+        lister.step()
+    assert lister.listing is not None
+    assert lister.listing.retention_us == 168 * 3_600_000_000

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -13,11 +14,13 @@ from errors import DataLossError, KinewaxError
 from sources.kinesis.lineage import HASH_KEYS, Shard
 from sources.kinesis.pacing import Pacing
 from sources.kinesis.polling import PollingReader
-from sources.kinesis.reader import End, Gone, Position, Share, Tip
+from sources.kinesis.reader import End, Gone, Position, Tip
 from sources.kinesis.records import Rows
+from sources.kinesis.share import Share
 from tests.fakes.kinesis import FakeKinesis, client_error
 
 SHARD = "shardId-000000000000"
+DAY_US = 24 * 3600 * 1_000_000
 
 
 class Setup:
@@ -29,6 +32,7 @@ class Setup:
         position: Position | None = None,
         share: Share | None = None,
         fails_on_loss: bool = False,
+        retention_us: Callable[[], int] | None = None,
     ) -> None:
         self.learned: list[Shard] = []
         self.losses: list[str] = []
@@ -39,6 +43,7 @@ class Setup:
             client=stream,
             stream="reader-test",
             pacing=Pacing(),
+            retention_us=retention_us,
             share=share or Share(1 << 20),
             clock=stream.clock,
             rng=random.Random(1),
@@ -364,3 +369,84 @@ def test_a_stream_named_by_arn_is_asked_by_arn() -> None:
     for _, arguments in stream.calls:
         assert arguments["StreamARN"] == "arn:aws:kinesis:eu-west-1:1:stream/s"
         assert "StreamName" not in arguments
+
+
+# ---- falling behind retention ---------------------------------------------------------------
+
+
+def behind_setup(**options: Any) -> tuple[FakeKinesis, Setup]:
+    """A reader that reads a record a call of a shard with many; a day is kept."""
+    stream = FakeKinesis()
+    for _ in range(20):
+        stream.put(b"x" * 1000)
+    setup = Setup(stream, share=Share(2500), retention_us=lambda: DAY_US, **options)
+    return stream, setup
+
+
+def test_falling_behind_retention_while_running_is_told_once() -> None:
+    stream, setup = behind_setup()
+    setup.steps(1)
+    setup.items()
+    for _ in range(5):
+        stream.now_us += 2 * DAY_US
+        setup.steps(1)
+        setup.items()
+    (why,) = setup.losses
+    assert "fallen behind the stream's retention, by 24.0 hours" in why
+
+
+def test_it_is_told_again_when_it_happens_again() -> None:
+    stream, setup = behind_setup()
+    for _ in range(2):
+        setup.steps(1)
+        setup.items()
+        stream.now_us += 2 * DAY_US
+        setup.steps(2)
+        setup.items()
+    assert len(setup.losses) == 2
+
+
+def test_a_quiet_shard_that_is_asked_all_the_time_loses_nothing() -> None:
+    stream, setup = behind_setup()
+    for _ in range(100):
+        setup.steps(1)
+        setup.items()
+        stream.now_us += DAY_US // 10
+    assert setup.losses == []
+
+
+def test_a_loss_while_running_stops_a_job_that_wants_it() -> None:
+    stream, setup = behind_setup(fails_on_loss=True)
+    setup.steps(1)
+    setup.items()
+    stream.now_us += 2 * DAY_US
+    with pytest.raises(DataLossError):
+        setup.steps(1)
+    assert setup.items() == []
+
+
+# ---- metrics --------------------------------------------------------------------------------
+
+
+def value_of(metric: Any) -> float:
+    return float(metric.labels("reader-test", SHARD)._value.get())
+
+
+def test_polls_renewals_progress_and_what_waits_are_measured() -> None:
+    stream = FakeKinesis()
+    empty, renewed = (
+        value_of(metric)
+        for metric in (metrics.kinesis_empty_polls, metrics.kinesis_iterator_renewals)
+    )
+    setup = Setup(stream)
+    setup.steps(2)
+    assert value_of(metrics.kinesis_empty_polls) - empty == 2
+    stream.put(b"abc")
+    stream.faults = once(client_error("ExpiredIteratorException"))
+    setup.steps(2)
+    assert value_of(metrics.kinesis_iterator_renewals) - renewed == 1
+    progress = value_of(metrics.kinesis_last_progress_timestamp_seconds)
+    assert progress == stream.now_us / 1e6
+    assert value_of(metrics.kinesis_prefetch_bytes) > 3
+    setup.items()
+    assert value_of(metrics.kinesis_prefetch_bytes) == 0

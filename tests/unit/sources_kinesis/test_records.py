@@ -21,7 +21,7 @@ from sources.kinesis.kpl import Deaggregator
 from sources.kinesis.lineage import HASH_KEYS, Shard
 from sources.kinesis.pacing import Pacing
 from sources.kinesis.polling import PollingReader
-from sources.kinesis.reader import Position, Share
+from sources.kinesis.reader import Position
 from sources.kinesis.records import (
     Numbered,
     Record,
@@ -31,6 +31,7 @@ from sources.kinesis.records import (
     to_rows,
     use_typed_parse,
 )
+from sources.kinesis.share import Share
 from tests.fakes.kinesis import aggregate
 from tests.servers import clients
 

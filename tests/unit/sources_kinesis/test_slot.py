@@ -547,5 +547,23 @@ def test_the_labels_of_a_shard_go_when_it_ends() -> None:
     assert labels in metrics.source_records._metrics
     stream.split(ROOT)
     setup.rounds(2)
-    assert labels not in metrics.source_records._metrics
-    assert labels not in metrics.behind_latest_seconds._metrics
+    for metric in metrics.OF_SHARDS:
+        assert labels not in metric._metrics, metric
+
+
+def test_where_labels_can_not_be_removed_the_shard_is_marked_as_closed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    stream = FakeKinesis()
+    setup = Setup(stream)
+    setup.round()
+    monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", "somewhere")
+    stream.split(ROOT)
+    setup.rounds(2)
+    behind = metrics.behind_latest_seconds.labels("stepped", ROOT)
+    assert behind._value.get() == metrics.CLOSED
+
+
+def test_every_metric_with_a_series_a_shard_is_among_those_that_are_removed() -> None:
+    of_shards = {metric for metric in metrics.METRICS if "shard" in metric._labelnames}
+    assert of_shards == set(metrics.OF_SHARDS)

@@ -14,8 +14,9 @@ import metrics
 from errors import DataLossError, KinewaxError
 from sources.kinesis.event_stream import keep_body
 from sources.kinesis.lineage import HASH_KEYS, Shard
-from sources.kinesis.reader import End, Gone, Position, Share, Tip
+from sources.kinesis.reader import End, Gone, Position, Tip
 from sources.kinesis.records import Rows
+from sources.kinesis.share import Share
 from sources.kinesis.subscription import Patience, Subscription
 from tests.fakes.event_stream import (
     CONSUMER_ARN,

@@ -1,0 +1,273 @@
+"""What readers divide: bytes in queues and under way, and how far apart they may be."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import numpy as np
+import pytest
+from botocore.exceptions import ReadTimeoutError
+
+import metrics
+from sources.kinesis.lineage import Shard
+from sources.kinesis.pacing import Pacing
+from sources.kinesis.polling import PollingReader
+from sources.kinesis.reader import End, Position
+from sources.kinesis.records import Rows
+from sources.kinesis.share import PAUSED_SECONDS, Share, Standing
+from tests.fakes.kinesis import FakeKinesis
+
+MIB = 1 << 20
+SECOND = 1_000_000
+
+
+@pytest.fixture(autouse=True)
+def always_looks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sources.kinesis.share._LOOK_EVERY_SECONDS", 0.0)
+
+
+def rows(*arrivals_us: int, payload_bytes: int = 0) -> Rows:
+    count = len(arrivals_us)
+    return Rows(
+        [b""] * count, ["1"] * count, np.array(arrivals_us, np.int64), "1", None, count, 0, 0,
+        payload_bytes,
+    )  # fmt: skip
+
+
+def reader_of(stream: FakeKinesis, number: int, share: Share) -> PollingReader:
+    shard = stream.shards[f"shardId-{number:012d}"]
+    return PollingReader(
+        Shard(shard.id, shard.first_hash, shard.last_hash),
+        Position(),
+        client=stream,
+        pacing=Pacing(),
+        stream="share-test",
+        share=share,
+        clock=stream.clock,
+        rng=random.Random(1),
+        learn=lambda children: None,
+        on_loss=lambda shard, why: None,
+    )
+
+
+def drain(reader: PollingReader) -> list[bytes]:
+    found = []
+    while (item := reader.take()) is not None:
+        found += item.payloads if isinstance(item, Rows) else []
+    return found
+
+
+# ---- time -----------------------------------------------------------------------------------
+
+
+def put_at(stream: FakeKinesis, shard: int, second: int) -> None:
+    first = stream.shards[f"shardId-{shard:012d}"].first_hash
+    stream.now_us = (second - 1) * SECOND
+    stream.put(b"%d" % second, first)
+
+
+def limited(share: Share, records: int) -> None:
+    """Let a reader ask for so few records."""
+    share.readers = 2
+    share.bytes_each = lambda: 2 * records * 1024  # type: ignore[method-assign]
+
+
+def two_shards_apart() -> tuple[FakeKinesis, Share]:
+    """Two shards of 100 s; the first is read first."""
+    stream = FakeKinesis(2)
+    for second in range(1, 101):
+        put_at(stream, 0, second)
+    for second in range(1, 101):
+        put_at(stream, 1, second)
+    share = Share(1 << 30, max_drift_seconds=10)
+    limited(share, 5)
+    return stream, share
+
+
+def test_a_shard_far_ahead_waits_for_the_slowest() -> None:
+    stream, share = two_shards_apart()
+    fast, slow = reader_of(stream, 0, share), reader_of(stream, 1, share)
+    slow.step()
+    drain(slow)  # at second 5, and not at its tip
+    emitted: list[bytes] = []
+    for _ in range(50):
+        fast.step()
+        emitted += drain(fast)
+    assert 15 <= int(emitted[-1]) <= 20
+    assert fast.step() == PAUSED_SECONDS
+    slow.step()
+    slow.step()
+    drain(slow)
+    assert fast.step() != PAUSED_SECONDS
+
+
+def test_the_slowest_is_judged_by_what_was_emitted_and_not_by_what_was_fetched() -> None:
+    stream, share = two_shards_apart()
+    fast, slow = reader_of(stream, 0, share), reader_of(stream, 1, share)
+    limited(share, 30)
+    slow.step()  # fetched up to second 30, none of it taken
+    fast.step()
+    assert drain(fast)[-1] == b"30"
+    assert fast.step() == PAUSED_SECONDS
+    drain(slow)
+    assert fast.step() != PAUSED_SECONDS
+
+
+def test_a_shard_at_its_tip_is_not_the_slowest() -> None:
+    stream, share = two_shards_apart()
+    stream.shards["shardId-000000000001"].records = stream.shards["shardId-000000000001"].records[
+        :1
+    ]
+    fast, idle = reader_of(stream, 0, share), reader_of(stream, 1, share)
+    idle.step()
+    assert drain(idle) == [b"1"]
+    emitted: list[bytes] = []
+    for _ in range(25):
+        fast.step()
+        emitted += drain(fast)
+    assert len(emitted) == 100
+
+
+def test_an_ended_and_a_closed_shard_are_not_the_slowest() -> None:
+    stream, share = two_shards_apart()
+    fast, other = reader_of(stream, 0, share), reader_of(stream, 1, share)
+    other.step()
+    drain(other)
+    for _ in range(10):
+        fast.step()
+        drain(fast)
+    assert fast.step() == PAUSED_SECONDS
+    other.close()  # as its slot does when it takes `End`
+    assert fast.step() != PAUSED_SECONDS
+
+
+def test_a_shard_that_has_shown_nothing_yet_holds_nobody_up() -> None:
+    stream, share = two_shards_apart()
+    fast, unknown = reader_of(stream, 0, share), reader_of(stream, 1, share)
+    emitted: list[bytes] = []
+    for _ in range(25):
+        fast.step()
+        emitted += drain(fast)
+    assert len(emitted) == 100
+    assert unknown.rows_waiting() == 0
+
+
+def test_paused_shards_are_counted_and_the_furthest_behind_is_told() -> None:
+    stream, _ = two_shards_apart()
+    share = Share(1 << 30, max_drift_seconds=10, stream="share-metrics")
+    limited(share, 5)
+    fast, slow = reader_of(stream, 0, share), reader_of(stream, 1, share)
+    slow.step()
+    drain(slow)
+    for _ in range(10):
+        fast.step()
+        drain(fast)
+    share.is_ahead(Standing())
+    paused = metrics.kinesis_shards_paused.labels("share-metrics")._value.get()
+    behind = metrics.kinesis_max_behind_latest_seconds.labels("share-metrics")._value.get()
+    assert (paused, behind) == (1, 95)  # the fake says a second a record
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_whatever_comes_in_whichever_order_all_is_read(seed: int) -> None:
+    """Random shards, gaps, ends, bounds, order of steps and takes: never a deadlock."""
+    rng = random.Random(seed)
+    stream = FakeKinesis(rng.randint(2, 6))
+    count = len(stream.shards)
+    for shard in range(count):
+        second = rng.randrange(200)
+        for _ in range(rng.randrange(60)):
+            second += rng.choice((0, 1, 2, 30))
+            put_at(stream, shard, second)
+    stream.now_us = 10_000 * SECOND
+    for shard_ in stream.shards.values():
+        shard_.closed = rng.random() < 0.3
+    share = Share(rng.choice((2_000, 1 << 30)), max_drift_seconds=20)
+    limited(share, rng.randint(1, 8))
+    readers = [reader_of(stream, number, share) for number in range(count)]
+    left = {number: len(stream.shards[f"shardId-{number:012d}"].records) for number in range(count)}
+    for _ in range(5_000):
+        number = rng.randrange(count)
+        reader = readers[number]
+        if reader.closed:
+            continue
+        if rng.random() < 0.5:
+            reader.step()
+        else:
+            item: Any = reader.take()
+            if isinstance(item, End):
+                reader.close()
+            elif isinstance(item, Rows):
+                left[number] -= len(item.payloads)
+    assert not any(left.values())
+
+
+# ---- memory ---------------------------------------------------------------------------------
+
+
+def test_a_call_begins_only_when_its_reply_has_room() -> None:
+    share = Share(30 * MIB)
+    first = share.reserve(4 * MIB)
+    assert first == 12 * MIB
+    assert share.reserve(4 * MIB) == 12 * MIB
+    assert share.reserve(4 * MIB) is None
+    share.release(first, 4 * MIB)
+    assert share.reserve(4 * MIB) is not None
+
+
+def test_what_waits_takes_room_until_it_is_taken_or_its_reader_closed() -> None:
+    share = Share(30 * MIB)
+    one, other = share.join(), share.join()
+    large = rows(1, payload_bytes=20 * MIB)
+    share.put(one, large)
+    assert share.reserve(4 * MIB) is None
+    share.took(one, large)
+    reserved = share.reserve(4 * MIB)
+    assert reserved is not None
+    share.release(reserved, None)
+    share.put(other, large)
+    assert share.reserve(4 * MIB) is None
+    share.leave(other)
+    share.leave(other)
+    share.put(other, large)  # a call that was under way when it was closed
+    share.took(other, large)
+    assert share.reserve(4 * MIB) is not None
+
+
+def test_a_reply_larger_than_all_the_room_is_asked_for_alone() -> None:
+    share = Share(MIB)
+    reserved = share.reserve(10 * MIB)
+    assert reserved is not None
+    assert share.reserve(1) is None
+    share.release(reserved, 10 * MIB)
+    assert share.reserve(1) is not None
+
+
+def test_of_unknown_shards_the_worst_is_expected_until_replies_say_better() -> None:
+    share = Share(64 * MIB)
+    first = share.reserve(None)
+    assert first == 3 * 13 * MIB
+    assert share.reserve(None) is None
+    share.release(first, 1000)
+    for _ in range(40):
+        share.release(0, 1000)
+    reserved = share.reserve(None)
+    assert reserved is not None
+    assert reserved < MIB
+    share.release(reserved, 9 * MIB)
+    assert share.reserve(None) == 27 * MIB
+
+
+def test_calls_that_fail_give_their_room_back() -> None:
+    stream = FakeKinesis(1)
+    share = Share(MIB)
+    share.readers = 1
+    reader = reader_of(stream, 0, share)
+    stream.faults = lambda *_: ReadTimeoutError(endpoint_url="x")
+    for _ in range(5):
+        reader.step()
+    stream.faults = lambda *_: None
+    stream.put(b"a")
+    reader.step()
+    assert drain(reader) == [b"a"]
