@@ -478,7 +478,8 @@ def test_closing_ends_a_subscription_at_once_whatever_it_waits_for(server):
         yield from server.stall()
 
     server.subscribe = scripted(silent)
-    waiting, held_up = Setup(server), Setup(server, share=Share(1))
+    patience = Patience(full_seconds=600.0, call_seconds=0.0, renew_seconds=0.0)
+    waiting, held_up = Setup(server), Setup(server, share=Share(1), patience=patience)
     for setup in (waiting, held_up):
         thread, results = in_thread(setup.reader.step)
         until(lambda setup=setup: setup.reader.rows_waiting() > 0)
