@@ -23,6 +23,7 @@ from sources.kinesis.share import PAUSED_SECONDS
 _RENEW_AFTER_SECONDS = 240.0
 _REPLY_BYTES = 10 << 20
 _WRITE_BYTES_PER_SECOND = 1 << 20  # the quota of those who put records on a shard
+_USUAL_SECONDS = 1.0
 _WITHIN_RETENTION_US = 60 * 1_000_000
 
 
@@ -75,7 +76,7 @@ class PollingReader(ShardReader):
             return PAUSED_SECONDS
         if not self._has_room():
             return ROOM_SECONDS
-        reserved_bytes = self._share.reserve(self._expected_bytes())
+        reserved_bytes = self._share.reserve(self._standing, self._expected_bytes())
         if reserved_bytes is None:
             return ROOM_SECONDS
         rows_bytes = None
@@ -90,9 +91,9 @@ class PollingReader(ShardReader):
     def _expected_bytes(self) -> float | None:
         if self._reply_bytes is None:
             return None
-        # Nobody can have written more meanwhile; what lay there before is in the last replies.
-        written = (time.monotonic() - self._called) * _WRITE_BYTES_PER_SECOND
-        return max(self._reply_bytes, written)
+        # More than usual may lie there after a pause, but no more than can have been written.
+        idle_seconds = time.monotonic() - self._called - _USUAL_SECONDS
+        return max(self._reply_bytes, idle_seconds * _WRITE_BYTES_PER_SECOND)
 
     def _call(self) -> tuple[float | None, int | None]:
         half_bytes = self._share.bytes_each() // 2

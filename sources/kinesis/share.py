@@ -5,7 +5,8 @@ fill half of its part, and only while no more than the other half waits. But a s
 than it was asked for, and a reply weighs several times its rows while it is taken in. So a call
 first reserves what its reply may weigh, going by the shard's last replies, and none begins that
 would bring all that waits and all that is reserved above `max_prefetch_bytes`. When nothing waits
-and nothing is reserved one call may begin, whatever it brings. A reply that is larger than any the
+and nothing is reserved one call may begin, whatever it brings, and room is kept for the first who
+was refused it. A reply that is larger than any the
 shard sent lately may exceed the bound, once.
 
 **Time.** A shard that is more than `max_drift_seconds` ahead of the slowest, by arrival times,
@@ -35,6 +36,7 @@ _STALE_SECONDS = 5.0
 _LARGEST_REPLY_BYTES = 13 << 20  # 10 MiB of payloads, in 10,000 rows
 _WEIGHT = 3  # of a reply taken in, in its rows: base64, twice while it is read; then its records
 _FADING = 0.9
+_KEPT_SECONDS = 0.5
 
 
 @dataclass(slots=True, eq=False)
@@ -60,6 +62,21 @@ class Standing:
     is_paused: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class _Refused:
+    """Who was refused room first: it is kept, lest smaller replies fill it for ever.
+
+    Attributes:
+        standing: Whose.
+        wanted_bytes: How much.
+        until: Monotonic seconds; whoever hasn't asked again by then doesn't want it any more.
+    """
+
+    standing: Standing
+    wanted_bytes: int
+    until: float
+
+
 class Share:
     """What the readers of a process divide.
 
@@ -83,6 +100,7 @@ class Share:
         self._standings: set[Standing] = set()
         self._waiting_bytes = 0
         self._reserved_bytes = 0
+        self._first: _Refused | None = None
         self._usual_bytes = float(_LARGEST_REPLY_BYTES)
         self._slowest_us: int | None = None
         self._looked = float("-inf")
@@ -129,19 +147,27 @@ class Share:
             standing.waiting_bytes -= rows.memory_bytes
             self._waiting_bytes -= rows.memory_bytes
 
-    def reserve(self, expected_bytes: float | None) -> int | None:
+    def reserve(self, standing: Standing, expected_bytes: float | None) -> int | None:
         """Reserve room for a reply that is about to be asked for; None when there is none.
 
         Args:
+            standing: The reader's.
             expected_bytes: What its rows may take, as far as the reader knows; None when it hasn't
                 seen a reply yet.
         """
+        now = time.monotonic()
         with self._lock:
             rows_bytes = self._usual_bytes if expected_bytes is None else expected_bytes
             wanted = round(_WEIGHT * min(rows_bytes, _LARGEST_REPLY_BYTES))
+            first = self._first
+            if first is not None and (first.standing is standing or first.until < now):
+                first = None
             taken = self._waiting_bytes + self._reserved_bytes
-            if taken and taken + wanted > self._max_prefetch_bytes:
+            kept = first.wanted_bytes if first is not None else 0
+            if taken and taken + kept + wanted > self._max_prefetch_bytes:
+                self._first = first or _Refused(standing, wanted, now + _KEPT_SECONDS)
                 return None
+            self._first = first
             self._reserved_bytes += wanted
             return wanted
 

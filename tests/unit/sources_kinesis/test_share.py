@@ -19,6 +19,7 @@ from sources.kinesis.share import PAUSED_SECONDS, Share, Standing
 from tests.fakes.kinesis import FakeKinesis
 
 MIB = 1 << 20
+ASKER = Standing()
 SECOND = 1_000_000
 
 
@@ -208,12 +209,12 @@ def test_whatever_comes_in_whichever_order_all_is_read(seed: int) -> None:
 
 def test_a_call_begins_only_when_its_reply_has_room() -> None:
     share = Share(30 * MIB)
-    first = share.reserve(4 * MIB)
+    first = share.reserve(ASKER, 4 * MIB)
     assert first == 12 * MIB
-    assert share.reserve(4 * MIB) == 12 * MIB
-    assert share.reserve(4 * MIB) is None
+    assert share.reserve(ASKER, 4 * MIB) == 12 * MIB
+    assert share.reserve(ASKER, 4 * MIB) is None
     share.release(first, 4 * MIB)
-    assert share.reserve(4 * MIB) is not None
+    assert share.reserve(ASKER, 4 * MIB) is not None
 
 
 def test_what_waits_takes_room_until_it_is_taken_or_its_reader_closed() -> None:
@@ -221,42 +222,68 @@ def test_what_waits_takes_room_until_it_is_taken_or_its_reader_closed() -> None:
     one, other = share.join(), share.join()
     large = rows(1, payload_bytes=20 * MIB)
     share.put(one, large)
-    assert share.reserve(4 * MIB) is None
+    assert share.reserve(ASKER, 4 * MIB) is None
     share.took(one, large)
-    reserved = share.reserve(4 * MIB)
+    reserved = share.reserve(ASKER, 4 * MIB)
     assert reserved is not None
     share.release(reserved, None)
     share.put(other, large)
-    assert share.reserve(4 * MIB) is None
+    assert share.reserve(ASKER, 4 * MIB) is None
     share.leave(other)
     share.leave(other)
     share.put(other, large)  # a call that was under way when it was closed
     share.took(other, large)
-    assert share.reserve(4 * MIB) is not None
+    assert share.reserve(ASKER, 4 * MIB) is not None
+
+
+def test_a_large_reply_gets_its_room_though_small_ones_never_end() -> None:
+    share = Share(60 * MIB)
+    large = Standing()
+    under_way = [share.reserve(Standing(), 3 * MIB) or 0 for _ in range(6)]
+    for _ in range(100):
+        if share.reserve(large, 13 * MIB) is not None:
+            break
+        # As many small ones as find room; one of them ends meanwhile.
+        while (reserved := share.reserve(Standing(), 3 * MIB)) is not None:
+            under_way.append(reserved)
+        share.release(under_way.pop(0), 3 * MIB)
+    else:
+        pytest.fail("it starved")
+
+
+def test_room_is_not_kept_for_one_who_does_not_come_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [0.0]
+    monkeypatch.setattr("sources.kinesis.share.time.monotonic", lambda: now[0])
+    share = Share(60 * MIB)
+    assert share.reserve(ASKER, 10 * MIB) is not None
+    assert share.reserve(Standing(), 13 * MIB) is None
+    assert share.reserve(ASKER, 5 * MIB) is None
+    now[0] += 1.0
+    assert share.reserve(ASKER, 5 * MIB) is not None
 
 
 def test_a_reply_larger_than_all_the_room_is_asked_for_alone() -> None:
     share = Share(MIB)
-    reserved = share.reserve(10 * MIB)
+    reserved = share.reserve(ASKER, 10 * MIB)
     assert reserved is not None
-    assert share.reserve(1) is None
+    assert share.reserve(ASKER, 1) is None
     share.release(reserved, 10 * MIB)
-    assert share.reserve(1) is not None
+    assert share.reserve(ASKER, 1) is not None
 
 
 def test_of_unknown_shards_the_worst_is_expected_until_replies_say_better() -> None:
     share = Share(64 * MIB)
-    first = share.reserve(None)
+    first = share.reserve(ASKER, None)
     assert first == 3 * 13 * MIB
-    assert share.reserve(None) is None
+    assert share.reserve(ASKER, None) is None
     share.release(first, 1000)
     for _ in range(40):
         share.release(0, 1000)
-    reserved = share.reserve(None)
+    reserved = share.reserve(ASKER, None)
     assert reserved is not None
     assert reserved < MIB
     share.release(reserved, 9 * MIB)
-    assert share.reserve(None) == 27 * MIB
+    assert share.reserve(ASKER, None) == 27 * MIB
 
 
 def test_calls_that_fail_give_their_room_back() -> None:
