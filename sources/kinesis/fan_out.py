@@ -120,12 +120,8 @@ class FanOut:
             self._live.discard(reader)
 
     def close(self) -> None:
-        """End all subscriptions."""
+        """Begin no further subscription; those there are end when they are closed."""
         self._prefetch.close()
-        with self._lock:
-            live = list(self._live)
-        for reader in live:
-            reader.close()
 
     def join(self, timeout_seconds: float) -> None:
         """Wait for the threads to end, but not for ever."""

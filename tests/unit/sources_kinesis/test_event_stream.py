@@ -72,6 +72,13 @@ def test_a_wrong_bit_anywhere_is_a_failed_call_and_never_an_event():
                 events(bytes(damaged))
 
 
+def test_a_wrong_length_is_found_before_its_bytes_are_waited_for():
+    damaged = bytearray(event(after=5))
+    damaged[1] ^= 0x01  # 64 KiB more
+    with pytest.raises(ResponseParserError):
+        events(bytes(damaged), AssertionError("waited for bytes that never come"))
+
+
 def test_an_end_within_a_frame_is_a_failed_call_behind_the_events_before_it():
     whole = event([(1, b"a")], after=5)
     for length in range(1, len(whole)):
