@@ -70,10 +70,14 @@ class TextCodes(dict[str | None, int]):
 
     A dictionary that fills itself, because looking a text up is on the path of every event.
     `forget` bounds its memory; codes are the same afterwards.
+
+    Attributes:
+        generation: How often it forgot; who keeps codes of texts must not keep them for longer.
     """
 
     def __init__(self) -> None:
         super().__init__()
+        self.generation = 0
         self._texts: dict[int, str] = {}
         self._older: dict[int, str] = {}
 
@@ -96,6 +100,7 @@ class TextCodes(dict[str | None, int]):
         """Drop texts once they are many; those met since the last time can still be turned back."""
         if len(self) > _TEXT_CACHE_ENTRIES:
             self.clear()
+            self.generation += 1
             self._older, self._texts = self._texts, {}
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from operator import attrgetter
@@ -87,7 +87,7 @@ class Decoded:
     times_us: Int64s
     bad_rows: Int64s
     source: Int64s | None
-    pieces: dict[int, bytes]
+    pieces: Mapping[int, bytes]
     rejected: list[Rejected]
     objects: int
 

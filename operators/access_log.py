@@ -1,0 +1,342 @@
+r"""Access logs of web servers, as Apache, nginx and their kin write them, to columns.
+
+A line of the combined format, with what servers add to it:
+
+    [VHOST[:PORT]] CLIENT IDENT USER [TIME] "REQUEST" STATUS BYTES ["REFERRER" ["AGENT" [...]]]
+
+- Lines end with LF; white space around them means nothing, CR included. `-` stands for a text that
+  isn't there (an empty text in our columns) and for a number that is 0.
+- A quoted text ends at a `"` before a space or the line's end, if no backslash escapes it. The last
+  one of a line that was cut needn't end. Escapes are undone as `readable` says; a text may hold any
+  bytes, and never makes a line bad.
+- The request is the first quoted text that follows a time in brackets. TIME is
+  `17/May/2015:10:05:03 +0000` or ISO 8601, with or without a fraction; without a zone it is UTC.
+- REQUEST is `METHOD TARGET PROTOCOL`, or without a protocol (HTTP/0.9). If it isn't that (TLS
+  bytes, nothing, `-`) the line is an event all the same; its method, path, query and protocol are
+  empty. The target is cut at its first `?` and otherwise left as it is, also if it is a whole URL.
+- STATUS has three digits. Unquoted words between TIME and REQUEST and behind BYTES are skipped.
+- Of four or more words before TIME the first is the virtual host, or X-Forwarded-For if it is an
+  address without a port or a list; but in `CLIENT - USER NAME` it is the client. A list in the
+  client's place (`203.0.113.7, 10.0.0.1 - -`) is X-Forwarded-For, and so is a word in parentheses
+  behind the client, and a quoted text that `AccessLogFormat` names.
+- CLIENT is a host name or an address: `host:port` and `[address]:port` lose their ports.
+
+Limits: IDENT is not read. A user name that contains spaces beside an IDENT other than `-` is taken
+apart wrongly. lighttpd's default format has the host in IDENT's place, where it isn't seen.
+
+Source: Apache's mod_log_config and ap_escape_logitem, nginx's ngx_http_log_module.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from messages import Int64s, Lines, UInt64s
+from operators import access_log_lines as kernels
+from operators.access_log_clients import Clients, Networks
+from operators.access_log_texts import SpanCodes
+from operators.codes import TextCodes
+from operators.decode import ARRIVAL, Column, Decoded, Rejected
+from operators.spec import Field
+
+TIME = "time"
+"""The event time of a domain of access logs, if it isn't `ARRIVAL`."""
+
+FIELDS = (
+    Field("client", "text", doc="Who asked: an address or a host name, without a port."),
+    Field("vhost", "text", required=False, doc="Which of the server's hosts, without a port."),
+    Field("forwarded_for", "text", required=False, doc="X-Forwarded-For, as it was sent."),
+    Field("user", "text", required=False, doc="The name that the client gave."),
+    Field("request", "text", required=False, doc="The whole first line of the request."),
+    Field("method", "text", required=False, doc="As GET; empty if the request isn't HTTP."),
+    Field("path", "text", required=False, doc="The target up to its first `?`."),
+    Field("query", "text", required=False, doc="The target behind its first `?`."),
+    Field("protocol", "text", required=False, doc="As HTTP/1.1; empty for HTTP/0.9."),
+    Field("referrer", "text", required=False, doc="The page that linked here."),
+    Field("agent", "text", required=False, doc="The client's User-Agent."),
+    Field("status", "integer", required=False, doc="The answer's status; 0 if there was none."),
+    Field("status_class", "text", required=False, doc="1xx to 5xx, or other."),
+    Field("bytes", "integer", required=False, doc="The answer's size without its headers."),
+)
+"""What a domain may declare of a line, by these names and kinds."""
+
+REASONS = {
+    "empty": "the payload holds nothing but white space",
+    "no_request": "nothing on the line is quoted",
+    "no_time": "no time in brackets stands before a quoted text",
+    "bad_time": "the event time is not a time, or not in the years 2 to 9998",
+    "cut_request": "the line ends before its request does",
+    "no_client": "nothing stands before the time",
+    "bad_status": "what follows the request is not a status of three digits",
+    "bad_bytes": "what follows the status is not a number of up to 18 digits",
+}
+"""Why a line is rejected: metric label, dead-letter field and ledger key."""
+
+_REASON_OF = {
+    kernels.EMPTY: "empty",
+    kernels.NO_REQUEST: "no_request",
+    kernels.CUT_REQUEST: "cut_request",
+    kernels.NO_TIME: "no_time",
+    kernels.BAD_TIME: "bad_time",
+    kernels.NO_CLIENT: "no_client",
+    kernels.BAD_STATUS: "bad_status",
+    kernels.BAD_SIZE: "bad_bytes",
+}
+_SPANS = {
+    "client": kernels.CLIENT,
+    "vhost": kernels.VHOST,
+    "forwarded_for": kernels.FORWARDED_FOR,
+    "user": kernels.USER,
+    "request": kernels.REQUEST,
+    "method": kernels.METHOD,
+    "path": kernels.PATH,
+    "query": kernels.QUERY,
+    "protocol": kernels.PROTOCOL,
+    "referrer": kernels.REFERRER,
+    "agent": kernels.AGENT,
+}
+_CLASSES = ("other", "1xx", "2xx", "3xx", "4xx", "5xx")
+_MAXIMUM_REJECTS = 100
+"""Of one payload; the last takes all further bad lines, so that rubbish is soon done with."""
+_CHUNK_LINES = 4096  # so that their spans stay in the cache, and rubbish of LFs takes no memory
+_NO_CODES = np.empty(0, np.uint64)
+
+
+@dataclass(frozen=True, slots=True)
+class AccessLogFormat:
+    """What a line doesn't say of itself.
+
+    Attributes:
+        forwarded_for: Which quoted text behind the size, counted from 0, is X-Forwarded-For. The
+            third is in nginx's format `main`. None if none is.
+        trusted_proxies: Networks whose word on X-Forwarded-For is taken, as `10.0.0.0/8`: the
+            client is the last address on the way to us that isn't in them. With none, the client is
+            who connected, or the first of a list that was logged in its place.
+    """
+
+    forwarded_for: int | None = 2
+    trusted_proxies: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Refuse what isn't a network, or a place where the referrer or the agent stands."""
+        Networks(self.trusted_proxies)
+        if self.forwarded_for is not None and self.forwarded_for < 2:
+            msg = f"quoted texts 0 and 1 are referrer and agent, not X-Forwarded-For: {self}"
+            raise ValueError(msg)
+
+
+class AccessLogDecoder:
+    """Decodes payloads of access-log lines: one line each, or several with LF between them.
+
+    A bad line never costs its neighbours; a payload with no good line is one reject. One decoder
+    may serve all slots of a process, which then share its table of texts.
+
+    Args:
+        fields: The fields to decode, out of `FIELDS`.
+        time_field: `TIME`, or `ARRIVAL`; a line's own time must be good in both.
+        texts: Where the codes of texts come from, and can be turned back.
+        log_format: What the lines don't say of themselves.
+
+    Raises:
+        ValueError: A field isn't one of an access log.
+    """
+
+    def __init__(
+        self,
+        fields: Sequence[Field],
+        time_field: str,
+        texts: TextCodes,
+        log_format: AccessLogFormat,
+    ) -> None:
+        kinds = {field.name: field.kind for field in FIELDS}
+        for field in fields:
+            if kinds.get(field.name) != field.kind:
+                msg = f"an access log has no {field.kind} field {field.name!r}"
+                raise ValueError(msg)
+        self._names = tuple(field.name for field in fields)
+        self._by_arrival = time_field == ARRIVAL
+        self._texts = texts
+        self._codes = SpanCodes(texts)
+        trusted = Networks(log_format.trusted_proxies)
+        self._clients = Clients(trusted, texts) if trusted and "client" in self._names else None
+        self._spans = {name: _SPANS[name] for name in self._names if name in _SPANS}
+        if self._clients:
+            self._spans["forwarded_for"] = kernels.FORWARDED_FOR
+        self._forwarded_for = -1 if log_format.forwarded_for is None else log_format.forwarded_for
+        self._words = np.zeros(0, np.uint64)
+        self._cut = np.empty((kernels.SPANS, 2, _CHUNK_LINES), np.int64)
+
+    def decode(self, payloads: Sequence[bytes], arrival_us: Int64s | None) -> Decoded:
+        """Decode n payloads.
+
+        Args:
+            payloads: n payloads.
+            arrival_us: int64[n], for a run by arrival time.
+
+        Returns:
+            Their lines as columns, and the rejects.
+        """
+        if self._by_arrival and arrival_us is None:
+            msg = "this source knows no arrival times"
+            raise ValueError(msg)
+        buffer = payloads.buffer if isinstance(payloads, Lines) else b"\n".join(payloads)
+        lines = self._find_lines(buffer, buffer.count(b"\n") + 1 if payloads else 0)
+        chunks = [
+            self._decode_chunk(lines, first) for first in range(0, len(lines.begins), _CHUNK_LINES)
+        ]
+        columns, numbers = self._joined(chunks)
+        source = None
+        if len(lines.begins) != len(payloads):
+            source = _source_of_lines(lines, payloads)
+        rejected: list[Rejected] = []
+        rows = np.flatnonzero(lines.reasons == kernels.GOOD)
+        if len(rows) != len(lines.begins):
+            rejected = list(_rejects(lines, source, payloads))
+        has_pieces = source is not None
+        if len(rows) != len(payloads) or has_pieces:
+            source = rows if source is None else source[rows]
+        times_us = numbers[kernels.TIME_US]
+        if arrival_us is not None and self._by_arrival:
+            times_us = arrival_us if source is None else arrival_us[source]
+        return Decoded(
+            columns=columns,
+            times_us=times_us,
+            bad_rows=np.empty(0, np.int64),
+            source=source,
+            pieces=_Pieces(lines, rows) if has_pieces else {},
+            rejected=rejected,
+            objects=len(times_us) + len(rejected),
+        )
+
+    def _find_lines(self, buffer: bytes, size: int) -> _FoundLines:
+        """Find the lines of a buffer, and give the kernels a padded copy of it."""
+        words = len(buffer) // 8 + 3
+        if len(self._words) < words:
+            self._words = np.zeros(2 * words, np.uint64)
+        self._words.view(np.uint8)[: len(buffer)] = np.frombuffer(buffer, np.uint8)
+        begins, ends = np.empty((2, size), np.int64)
+        kernels.find_lines(self._words, len(buffer), begins, ends)
+        return _FoundLines(buffer, begins, ends, np.empty(size, np.uint8))
+
+    def _decode_chunk(self, lines: _FoundLines, first: int) -> tuple[dict[str, UInt64s], Int64s]:
+        """Parse some lines; return the codes of the good ones' texts, and their numbers."""
+        here = slice(first, first + _CHUNK_LINES)
+        begins, reasons = lines.begins[here], lines.reasons[here]
+        numbers = np.empty((3, len(begins)), np.int64)
+        kernels.parse_lines(
+            self._words.view(np.uint8),
+            self._words,
+            begins,
+            lines.ends[here],
+            self._forwarded_for,
+            self._clients is not None,
+            self._cut,
+            numbers,
+            reasons,
+        )
+        good = np.flatnonzero(reasons == kernels.GOOD)
+        is_whole = len(good) == len(begins)
+        rows: Int64s | slice = slice(len(begins)) if is_whole else good
+        codes = {
+            name: self._codes.of(self._words, self._cut[span, 0, rows], self._cut[span, 1, rows])
+            for name, span in self._spans.items()
+        }
+        return codes, numbers[:, rows]
+
+    def _joined(
+        self, chunks: Sequence[tuple[dict[str, UInt64s], Int64s]]
+    ) -> tuple[dict[str, Column], Int64s]:
+        """Return a column a field, and the numbers."""
+        none = np.empty((3, 0), np.int64)
+        numbers = np.concatenate([none, *(chunk for _, chunk in chunks)], axis=1)
+        texts = {
+            name: np.concatenate([_NO_CODES, *(codes[name] for codes, _ in chunks)])
+            for name in self._spans
+        }
+        if self._clients:
+            texts["client"] = self._clients.of(texts["client"], texts["forwarded_for"])
+        columns: dict[str, Column] = {**texts}
+        status = numbers[kernels.STATUS]
+        columns["status"], columns["bytes"] = status, numbers[kernels.SIZE]
+        if "status_class" in self._names:
+            known = self._texts.of(_CLASSES, len(_CLASSES))
+            classes = status // 100
+            columns["status_class"] = known[np.where(classes < len(_CLASSES), classes, 0)]
+        return {name: columns[name] for name in self._names}, numbers
+
+
+@dataclass(slots=True)
+class _FoundLines:
+    """The lines of a buffer: where they are, and what is wrong with them."""
+
+    buffer: bytes
+    begins: Int64s
+    ends: Int64s
+    reasons: npt.NDArray[np.uint8]
+
+    def cut(self, line: int) -> bytes:
+        """Return a line's bytes."""
+        return self.buffer[int(self.begins[line]) : int(self.ends[line])]
+
+
+class _Pieces(Mapping[int, bytes]):
+    """The own bytes of each row, cut out when asked for."""
+
+    def __init__(self, lines: _FoundLines, rows: Int64s) -> None:
+        self._lines, self._rows = lines, rows
+
+    def __getitem__(self, row: int) -> bytes:
+        if row not in range(len(self._rows)):
+            raise KeyError(row)
+        return self._lines.cut(int(self._rows[row]))
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(range(len(self._rows)))
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+
+def _source_of_lines(lines: _FoundLines, payloads: Sequence[bytes]) -> Int64s:
+    """Return int64[lines], the index of the payload that each line stands in."""
+    sizes = np.fromiter(map(len, payloads), np.int64, len(payloads))
+    behind = np.cumsum(sizes + 1)  # where each payload's successor begins
+    return np.searchsorted(behind, lines.begins, side="right").astype(np.int64, copy=False)
+
+
+def _rejects(
+    lines: _FoundLines, source: Int64s | None, payloads: Sequence[bytes]
+) -> Iterator[Rejected]:
+    """Yield what isn't an event: bad lines, and whole payloads where no line is good."""
+    is_bad = lines.reasons != kernels.GOOD
+    if source is None:
+        for line in np.flatnonzero(is_bad).tolist():
+            yield _reject(line, int(lines.reasons[line]), lines.cut(line))
+        return
+    good = np.bincount(source[~is_bad], minlength=len(payloads))
+    is_empty = lines.reasons == kernels.EMPTY
+    filled = np.bincount(source[~is_empty], minlength=len(payloads))
+    # A payload's last line may end with LF, and lines may stand apart: no harm, unless that is all.
+    bad = np.flatnonzero(is_bad & ~(is_empty & (filled > 0)[source]))
+    payload_of = source[bad]
+    rank = np.arange(len(bad)) - np.searchsorted(payload_of, payload_of)
+    is_told = rank < np.where(good[payload_of], _MAXIMUM_REJECTS, 1)
+    for line, index, number in zip(
+        bad[is_told].tolist(), payload_of[is_told].tolist(), rank[is_told].tolist(), strict=True
+    ):
+        piece = lines.cut(line)
+        if not good[index]:
+            piece = payloads[index]
+        elif number == _MAXIMUM_REJECTS - 1:
+            rest = bad[(payload_of == index) & (rank >= number)]
+            piece = b"\n".join(map(lines.cut, rest.tolist()))
+        yield _reject(index, int(lines.reasons[line]), piece)
+
+
+def _reject(index: int, number: int, piece: bytes) -> Rejected:
+    reason = _REASON_OF[number]
+    return Rejected(index, reason, REASONS[reason], piece)
