@@ -81,7 +81,7 @@ def _find(words: Array, at: int, end: int, one: int, other: int) -> int:
         x, y = word ^ ones, word ^ others
         hits = (((x - _ONES) & ~x) | ((y - _ONES) & ~y)) & _HIGHS
     below = (hits & (~hits + _1)) - _1  # ones below the lowest hit, which is a byte's highest bit
-    found = np.int64(((below & _ONES) * _ONES) >> _56) + (index << 3) - 1
+    found: Any = np.int64(((below & _ONES) * _ONES) >> _56) + (index << 3) - 1
     return found if found < end else end
 
 
@@ -118,7 +118,8 @@ def _days_since_epoch(year: int, month: int, day: int) -> int:
         return _NOT_A_NUMBER
     before = year - 1
     days = before * 365 + before // 4 - before // 100 + before // 400 - 719_162
-    return days + _DAYS_BEFORE_MONTH[month - 1] + (leap if month > 2 else 0) + day - 1
+    day_of_year: int = _DAYS_BEFORE_MONTH[month - 1] + (leap if month > 2 else 0) + day
+    return days + day_of_year - 1
 
 
 @njit(cache=True)
@@ -255,7 +256,6 @@ def _without_port(text: Array, begin: int, end: int) -> Span:
         for place in range(begin + 1, end):
             if text[place] == _CLOSE:
                 return begin + 1, place
-        return begin, end
     place = end
     while place > begin and 0 <= _digit(text, place - 1) <= 9:
         place -= 1

@@ -166,6 +166,7 @@ def lines(draw: st.DrawFn) -> bytes:
 @given(st.lists(lines(), max_size=30))
 @example([b'1.2.3.4 - - [17/May/2015:10:05:03 +0000] "GET / HTTP/1.1" 200 5'])
 @example([b""])
+@example([b'[host:443 - - [17/May/2015:10:05:03 +0000] "GET / HTTP/1.1" 200 5'])
 def test_both_parsers_say_the_same_of_any_line(batch: list[bytes]) -> None:
     assert fast(batch) == [slow(line) for line in batch]
 
