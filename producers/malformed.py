@@ -23,6 +23,8 @@ KINDS = (
     "one_bad_of_three",
     "rubbish",
 )
+LINES = ("cut_request", "line_of_year_9999", "no_status", "prose", "empty", "rubbish")
+_LINE = b'192.0.2.1 - - [01/Jan/2026:00:00:00 +0000] "GET /malformed HTTP/1.0" 200 5000 "-" "-"'
 LARGEST_BYTES = 1024 * 1024 - 256
 """The size of the first rubbish: with its partition key it still fits into a record of 1 MiB."""
 _RUBBISH_BYTES = 16 * 1024
@@ -34,15 +36,17 @@ class Spoiler:
 
     Args:
         share: How many malformed records for each good one.
+        kinds: Which ones, in turn: `KINDS` of the shop's events, or `LINES` of an access log.
 
     Attributes:
         counts: How many of each kind were made.
     """
 
-    def __init__(self, share: float) -> None:
+    def __init__(self, share: float, kinds: Sequence[str] = KINDS) -> None:
         self._share = share
+        self._kinds = kinds
         self._good = 0
-        self.counts = dict.fromkeys(KINDS, 0)
+        self.counts = dict.fromkeys(kinds, 0)
 
     @property
     def malformed(self) -> int:
@@ -59,7 +63,7 @@ class Spoiler:
             place = min(math.ceil((number + 1) / self._share) - self._good, len(records))
             mixed += records[taken:place]
             taken = max(taken, place)
-            kind = KINDS[number % len(KINDS)]
+            kind = self._kinds[number % len(self._kinds)]
             self.counts[kind] += 1
             neighbours = records[taken : taken + 2] if kind == "one_bad_of_three" else []
             if any(neighbour.attack != NO_ATTACK for neighbour in neighbours):
@@ -97,6 +101,14 @@ class Spoiler:
             case "rubbish":
                 size = LARGEST_BYTES if self.counts[kind] == 1 else _RUBBISH_BYTES
                 return (_RUBBISH * (size // len(_RUBBISH) + 1))[:size]
+            case "cut_request":
+                return _LINE[:60]
+            case "line_of_year_9999":
+                return _LINE.replace(b"2026", b"9999")
+            case "no_status":
+                return _LINE.replace(b" 200 ", b" ok ")
+            case "prose":
+                return b"the server was restarted"
         msg = f"no such kind: {kind}"
         raise ValueError(msg)
 

@@ -8,11 +8,10 @@ written. Stopping is orderly in both: what was sent is reported, and the truth f
 from __future__ import annotations
 
 import random
-import secrets
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Protocol
@@ -20,21 +19,19 @@ from urllib.parse import urlsplit
 
 import orjson
 
-from errors import SettingsError
+from producers.access_logs import Website
 from producers.csv_replay import CsvReplay
 from producers.ecommerce import Shop, Traffic
 from producers.file_writer import FileWriter
 from producers.kinesis_writer import MAX_RECORDS_PER_CALL, KinesisClient, KinesisWriter
 from producers.kpl import aggregate
+from producers.options import ProduceOptions, check, file_path, rate_of
 from producers.records import NO_ATTACK, Feed, Record, Writer
 
-DOMAINS = ("ecommerce",)
-CSV_ROWS_PER_SECOND = 4.0
-EVENTS_PER_SECOND = 500.0
 EVENTS_IN_A_FILE = 100_000
 USERS = 10_000
-_USERS_PER_RATE = 10
-"""Honest users make at most 2 events in 10 s on average: 5 for each event a second would do."""
+_USERS_PER_RATE = {"ecommerce": 10, "access_logs": 30}
+"""Twice as many honest users for each event a second as would just do, at the busiest hour."""
 
 RAISING_EVENT = 6
 """An incident opens above 5 events: the truth file notes when an attack's sixth was written."""
@@ -59,52 +56,6 @@ class Clock(Protocol):
         """Whether somebody asked to stop."""
 
 
-def new_seed() -> int:
-    """Draw a seed."""
-    return secrets.randbelow(2**31)
-
-
-@dataclass(frozen=True, slots=True)
-class ProduceOptions:
-    """What `kinewax produce` is asked for.
-
-    Attributes:
-        domain: Whose events: one of `DOMAINS`.
-        to: `kinesis://STREAM` or `file:///PATH`.
-        events: How many events; None for as many as `seconds` hold.
-        rate: Events a second of event time; None for the domain's own, 4 rows for a CSV.
-        seconds: How much event time; None for ever on a live stream.
-        seed: Where chance comes from; the report names it, so that a run can be repeated.
-        users: Honest users; None for 10,000, or as many as the rate needs and as many again.
-        attackers: Users who attack, once each.
-        disorder: Events arrive up to this much after their time.
-        late_share: Share of honest events beyond the disorder and a window.
-        malformed_share: Malformed records for each good one.
-        from_csv: Replay this CSV instead of generating.
-        pretty: Pretty-print a CSV's rows, as the original did.
-        start: Event time of the first event: puts a stream on the simulated clock too.
-        kpl: Aggregate records.
-        truth: Where to write what the run held.
-    """
-
-    domain: str
-    to: str
-    events: int | None = None
-    rate: float | None = None
-    seconds: float | None = None
-    seed: int = field(default_factory=new_seed)
-    users: int | None = None
-    attackers: int = 0
-    disorder: timedelta = timedelta(0)
-    late_share: float = 0.0
-    malformed_share: float = 0.0
-    from_csv: Path | None = None
-    pretty: bool = False
-    start: datetime | None = None
-    kpl: bool = False
-    truth: Path | None = None
-
-
 @dataclass(frozen=True, slots=True)
 class Progress:
     """How far a run is; `total` is None where it has no end."""
@@ -121,6 +72,22 @@ class Planted:
     user_id: int
     window_start: str
     window_start_us: int
+    count: int
+    sixth_sent_us: int | None = None
+    sixth_written_us: int | None = None
+
+
+@dataclass(slots=True)
+class PlantedAttack:
+    """An attack on the web site, as `producers.access_log_attacks` describes it."""
+
+    kind: str
+    client: str
+    clients: int
+    start: str
+    start_us: int
+    end: str
+    end_us: int
     count: int
     sixth_sent_us: int | None = None
     sixth_written_us: int | None = None
@@ -149,7 +116,7 @@ class ProduceReport:
     events: int
     late: int
     malformed: dict[str, int]
-    incidents: list[Planted]
+    incidents: list[Planted] | list[PlantedAttack]
     retried: int
     stopped: bool
     elapsed_seconds: float
@@ -199,8 +166,8 @@ def produce(
         MissingResourceError: The stream or the CSV doesn't exist.
         DeliveryError: Records couldn't be written.
     """
-    _check(options)
-    path = _file_path(options.to)
+    check(options)
+    path = file_path(options.to)
     live = path is None and options.start is None
     start_us = _start_us(options, clock, live=live)
     feed, total = _feed(options, start_us, live=live)
@@ -217,7 +184,7 @@ def produce(
     else:
         writer = FileWriter(path)
     sender = _Sender(writer, clock)
-    step_us = max(int(_STEP_RECORDS / _rate(options) * 1e6), 1)
+    step_us = max(int(_STEP_RECORDS / rate_of(options) * 1e6), 1)
     began, told_seconds, until_us = time.monotonic(), 0.0, start_us
     try:
         while not feed.done and not clock.stopped():
@@ -231,7 +198,7 @@ def produce(
                 clock.sleep(_TICK_SECONDS)
     finally:
         writer.close()
-    shop = feed if isinstance(feed, Shop) else None
+    made = feed if isinstance(feed, Shop | Website) else None
     report = ProduceReport(
         domain=options.domain,
         to=options.to,
@@ -240,9 +207,9 @@ def produce(
         live=live,
         records=sender.records,
         events=feed.events,
-        late=shop.late if shop else 0,
-        malformed=shop.malformed if shop else {},
-        incidents=_planted(shop, sender) if shop else [],
+        late=made.late if made else 0,
+        malformed=made.malformed if made else {},
+        incidents=_planted(made, sender) if made else [],
         retried=writer.retried if isinstance(writer, KinesisWriter) else 0,
         stopped=not feed.done,
         elapsed_seconds=round(time.monotonic() - began, 3),
@@ -263,67 +230,6 @@ def write_truth(path: Path, report: ProduceReport) -> None:
 # ---- how options become a run -----------------------------------------------------------------
 
 
-def _check(options: ProduceOptions) -> None:
-    """Raise one error that names every problem."""
-    problems: list[str] = []
-    url = urlsplit(options.to)
-    to_stream = url.scheme == "kinesis"
-    if options.domain not in DOMAINS:
-        problems.append(f"DOMAIN: there is no producer for {options.domain!r}, only for ecommerce")
-    if not (to_stream and url.netloc) and not (url.scheme == "file" and url.path.strip("/")):
-        problems.append(f"--to: must be kinesis://STREAM or file:///PATH, is {options.to!r}")
-    for flag, number in (
-        ("--events", options.events),
-        ("--rate", options.rate),
-        ("--seconds", options.seconds),
-        ("--users", options.users),
-    ):
-        if number is not None and not number > 0:
-            problems.append(f"{flag}: must be above 0, is {number:g}")
-    for flag, share in (
-        ("--late-share", options.late_share),
-        ("--malformed-share", options.malformed_share),
-    ):
-        if not 0 <= share < 1:
-            problems.append(f"{flag}: must be at least 0 and below 1, is {share:g}")
-    if options.attackers < 0:
-        problems.append(f"--attackers: must be at least 0, is {options.attackers}")
-    if options.disorder < timedelta(0):
-        problems.append("--disorder: must not be negative")
-    if not to_stream and options.kpl:
-        problems.append("--kpl: only a stream takes aggregates")
-    if not to_stream and options.pretty:
-        problems.append("--pretty: a line of a file holds no line breaks")
-    if options.pretty and options.from_csv is None:
-        problems.append("--pretty: goes with --from-csv")
-    if options.from_csv is not None:
-        unfit = {
-            "--attackers": options.attackers,
-            "--late-share": options.late_share,
-            "--malformed-share": options.malformed_share,
-            "--disorder": options.disorder,
-        }
-        problems += [
-            f"{flag}: a replayed CSV has its own" for flag, value in unfit.items() if value
-        ]
-    if options.events and options.seconds and options.rate and options.from_csv is None:
-        problems.append("--events, --seconds, --rate: two of them say it all")
-    if problems:
-        msg = "; ".join(problems)
-        raise SettingsError(msg, problems=tuple(problems))
-
-
-def _rate(options: ProduceOptions) -> float:
-    """Return events a second of event time."""
-    if options.rate is not None:
-        return options.rate
-    if options.from_csv is not None:
-        return CSV_ROWS_PER_SECOND
-    if options.events and options.seconds:
-        return options.events / options.seconds
-    return EVENTS_PER_SECOND
-
-
 def _start_us(options: ProduceOptions, clock: Clock, *, live: bool) -> int:
     """Return when the run starts, in event time."""
     if live:
@@ -333,7 +239,7 @@ def _start_us(options: ProduceOptions, clock: Clock, *, live: bool) -> int:
 
 def _feed(options: ProduceOptions, start_us: int, *, live: bool) -> tuple[Feed, int | None]:
     """Make the feed, and say how many events it will give, where that is known."""
-    rate, events, seconds = _rate(options), options.events, options.seconds
+    rate, events, seconds = rate_of(options), options.events, options.seconds
     if options.from_csv is not None:
         rows = events
         if seconds is not None:
@@ -345,25 +251,40 @@ def _feed(options: ProduceOptions, start_us: int, *, live: bool) -> tuple[Feed, 
         events = max(round(seconds * rate), 1)
     if events is None and not live:
         events = EVENTS_IN_A_FILE
-    shop = Shop(
-        Traffic(
-            start_us=start_us,
-            duration_us=None if events is None else max(int(events / rate * 1e6), 1),
-            rate=rate,
-            events=events,
-            users=options.users or max(USERS, round(rate * _USERS_PER_RATE)),
-            attackers=options.attackers,
-            disorder_us=options.disorder // timedelta(microseconds=1),
-            late_share=options.late_share,
-            malformed_share=options.malformed_share,
-        ),
-        options.seed,
+    traffic = Traffic(
+        start_us=start_us,
+        duration_us=None if events is None else max(int(events / rate * 1e6), 1),
+        rate=rate,
+        events=events,
+        users=options.users or max(USERS, round(rate * _USERS_PER_RATE[options.domain])),
+        attackers=options.attackers,
+        disorder_us=options.disorder // timedelta(microseconds=1),
+        late_share=options.late_share,
+        malformed_share=options.malformed_share,
     )
-    return shop, events
+    if options.domain == "access_logs":
+        return Website(traffic, options.seed, newline=options.newline), events
+    return Shop(traffic, options.seed), events
 
 
-def _planted(shop: Shop, sender: _Sender) -> list[Planted]:
+def _planted(made: Shop | Website, sender: _Sender) -> list[Planted] | list[PlantedAttack]:
     """List the incidents that the run really held."""
+    if isinstance(made, Website):
+        return [
+            PlantedAttack(
+                attack.kind,
+                attack.client,
+                attack.clients,
+                attack.start,
+                attack.start_us,
+                attack.end,
+                attack.end_us,
+                attack.count,
+                *sender.sixth.get(number, (None, None)),
+            )
+            for number, attack in made.attacks.items()
+            if attack.count >= RAISING_EVENT
+        ]
     return [
         Planted(
             attack.user_id,
@@ -372,15 +293,9 @@ def _planted(shop: Shop, sender: _Sender) -> list[Planted]:
             attack.count,
             *sender.sixth.get(number, (None, None)),
         )
-        for number, attack in shop.attacks.items()
+        for number, attack in made.attacks.items()
         if attack.count >= RAISING_EVENT
     ]
-
-
-def _file_path(to: str) -> Path | None:
-    """Return the file that a URL names; None for a stream."""
-    url = urlsplit(to)
-    return Path(url.path) if url.scheme == "file" else None
 
 
 def _utc(moment: datetime) -> datetime:

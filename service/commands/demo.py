@@ -11,7 +11,7 @@ import orjson
 import typer
 from rich.console import Console
 
-from producers.run import new_seed
+from producers.options import new_seed
 from service.demo import DemoOptions, run_demo
 from service.panel import shown, summarise
 from service.signals import ended_by_sigterm

@@ -18,7 +18,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsed
 from rich.progress import Progress as Bar
 
 from producers.clock import SystemClock
-from producers.run import ProduceOptions, ProduceReport, Progress, new_seed
+from producers.options import DOMAINS, ProduceOptions, new_seed
+from producers.run import ProduceReport, Progress
 from producers.run import produce as run_producer
 from service import settings
 from service.aws import Aws
@@ -45,7 +46,7 @@ def _duration(text: str) -> timedelta:
 
 
 def produce(
-    domain: Annotated[str, typer.Argument(help="Whose events: ecommerce.")],
+    domain: Annotated[str, typer.Argument(help=f"Whose events: {' or '.join(DOMAINS)}.")],
     to: Annotated[str, typer.Option(help="kinesis://STREAM, or file:///PATH (.gz: gzip).")],
     events: Annotated[
         int | None, typer.Option(help="How many events; a file has 100,000 by default.")
@@ -62,7 +63,11 @@ def produce(
         int | None, typer.Option(help="Honest users: 10,000 by default, more for a high rate.")
     ] = None,
     attackers: Annotated[
-        int, typer.Option(help="Users who attack: once each, 12 events or more in one window.")
+        int,
+        typer.Option(
+            help="Users who attack: once each, 12 events or more in one window. Of access_logs: "
+            "attacks, of four kinds in turn."
+        ),
     ] = 0,
     disorder: Annotated[
         timedelta,
@@ -94,6 +99,9 @@ def produce(
         ),
     ] = None,
     kpl: Annotated[bool, typer.Option("--kpl", help="Aggregate records as KPL does.")] = False,
+    newline: Annotated[
+        bool, typer.Option("--newline", help="End each line of an access log with a line's end.")
+    ] = False,
     truth: Annotated[
         Path | None, typer.Option(help="Write what the run held to this JSON file.")
     ] = None,
@@ -117,6 +125,7 @@ def produce(
         pretty=pretty,
         start=start,
         kpl=kpl,
+        newline=newline,
         truth=truth,
     )
     given = {} if endpoint_url is None else {"aws.endpoint_url": endpoint_url}

@@ -1,0 +1,137 @@
+"""What a run of a producer can be asked for, and what goes together."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from errors import SettingsError
+
+DOMAINS = ("ecommerce", "access_logs")
+CSV_ROWS_PER_SECOND = 4.0
+EVENTS_PER_SECOND = 500.0
+
+
+def new_seed() -> int:
+    """Draw a seed."""
+    return secrets.randbelow(2**31)
+
+
+@dataclass(frozen=True, slots=True)
+class ProduceOptions:
+    """What `kinewax produce` is asked for.
+
+    Attributes:
+        domain: Whose events: one of `DOMAINS`.
+        to: `kinesis://STREAM` or `file:///PATH`.
+        events: How many events; None for as many as `seconds` hold.
+        rate: Events a second of event time; None for 500, or 4 rows of a CSV.
+        seconds: How much event time; None for ever on a live stream.
+        seed: Where chance comes from; the report names it, so that a run can be repeated.
+        users: Honest users; None for 10,000, or as many as the rate needs and as many again.
+        attackers: Users who attack, once each; for access logs the number of attacks.
+        disorder: Events arrive up to this much after their time.
+        late_share: Share of honest events beyond the disorder and a window.
+        malformed_share: Malformed records for each good one.
+        from_csv: Replay this CSV instead of generating.
+        pretty: Pretty-print a CSV's rows, as the original did.
+        start: Event time of the first event: puts a stream on the simulated clock too.
+        kpl: Aggregate records.
+        newline: End each record of an access log with a line's end.
+        truth: Where to write what the run held.
+    """
+
+    domain: str
+    to: str
+    events: int | None = None
+    rate: float | None = None
+    seconds: float | None = None
+    seed: int = field(default_factory=new_seed)
+    users: int | None = None
+    attackers: int = 0
+    disorder: timedelta = timedelta(0)
+    late_share: float = 0.0
+    malformed_share: float = 0.0
+    from_csv: Path | None = None
+    pretty: bool = False
+    start: datetime | None = None
+    kpl: bool = False
+    newline: bool = False
+    truth: Path | None = None
+
+
+def check(options: ProduceOptions) -> None:
+    """Raise one error that names every problem."""
+    problems: list[str] = []
+    url = urlsplit(options.to)
+    to_stream = url.scheme == "kinesis"
+    if options.domain not in DOMAINS:
+        known = " and ".join(DOMAINS)
+        problems.append(f"DOMAIN: there is no producer for {options.domain!r}, only for {known}")
+    if not (to_stream and url.netloc) and not (url.scheme == "file" and url.path.strip("/")):
+        problems.append(f"--to: must be kinesis://STREAM or file:///PATH, is {options.to!r}")
+    for flag, number in (
+        ("--events", options.events),
+        ("--rate", options.rate),
+        ("--seconds", options.seconds),
+        ("--users", options.users),
+    ):
+        if number is not None and not number > 0:
+            problems.append(f"{flag}: must be above 0, is {number:g}")
+    for flag, share in (
+        ("--late-share", options.late_share),
+        ("--malformed-share", options.malformed_share),
+    ):
+        if not 0 <= share < 1:
+            problems.append(f"{flag}: must be at least 0 and below 1, is {share:g}")
+    if options.attackers < 0:
+        problems.append(f"--attackers: must be at least 0, is {options.attackers}")
+    if options.disorder < timedelta(0):
+        problems.append("--disorder: must not be negative")
+    if not to_stream and options.kpl:
+        problems.append("--kpl: only a stream takes aggregates")
+    if not to_stream and options.pretty:
+        problems.append("--pretty: a line of a file holds no line breaks")
+    if options.pretty and options.from_csv is None:
+        problems.append("--pretty: goes with --from-csv")
+    if not to_stream and options.newline:
+        problems.append("--newline: a file's lines end with one by themselves")
+    if options.domain != "access_logs" and options.newline:
+        problems.append("--newline: only goes with access_logs")
+    if options.domain != "ecommerce" and options.from_csv is not None:
+        problems.append("--from-csv: only goes with ecommerce")
+    if options.from_csv is not None:
+        unfit = {
+            "--attackers": options.attackers,
+            "--late-share": options.late_share,
+            "--malformed-share": options.malformed_share,
+            "--disorder": options.disorder,
+        }
+        problems += [
+            f"{flag}: a replayed CSV has its own" for flag, value in unfit.items() if value
+        ]
+    if options.events and options.seconds and options.rate and options.from_csv is None:
+        problems.append("--events, --seconds, --rate: two of them say it all")
+    if problems:
+        msg = "; ".join(problems)
+        raise SettingsError(msg, problems=tuple(problems))
+
+
+def rate_of(options: ProduceOptions) -> float:
+    """Return events a second of event time."""
+    if options.rate is not None:
+        return options.rate
+    if options.from_csv is not None:
+        return CSV_ROWS_PER_SECOND
+    if options.events and options.seconds:
+        return options.events / options.seconds
+    return EVENTS_PER_SECOND
+
+
+def file_path(to: str) -> Path | None:
+    """Return the file that a URL names; None for a stream."""
+    url = urlsplit(to)
+    return Path(url.path) if url.scheme == "file" else None
