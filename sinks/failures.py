@@ -205,8 +205,11 @@ def reply_field(reply: Mapping[str, Any], name: str) -> Any:
 def failure_of(code: str, detail: str = "", status: int = 0) -> Failure:
     """Say what an error code means, of a whole call or of one entry in its answer."""
     kind = _KIND_OF_CODE.get(code) or _KIND_OF_STATUS.get(status)
+    if kind is None and status >= 500:
+        kind = "server"
     if kind is None:
-        kind = "server" if status >= 500 else "other"
+        # botocore gives the status for a code where it finds none: the refusal's body was cut.
+        kind = "network" if code == str(status) else "other"
     return Failure(kind, code or f"HTTP {status}", detail)
 
 

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from botocore.exceptions import ClientError
 
-from sinks.failures import classify
+from sinks.failures import classify, reply_field
 from sinks.incident_rows import PENDING, AttributeValue, RowKey, key_attributes
 
 log = logging.getLogger("kinewax.sinks")
@@ -59,8 +59,13 @@ class IncidentTable:
     def read(self, key: RowKey) -> RowItem | None:
         """Read a row as of now."""
         answer = self._client.get_item(
-            TableName=self._table, Key=key_attributes(key), ConsistentRead=True
+            TableName=self._table,
+            Key=key_attributes(key),
+            ConsistentRead=True,
+            ReturnConsumedCapacity="TOTAL",
         )
+        # A reply without an item is a good one, and so looks one that was cut. But for this field.
+        reply_field(answer, "ConsumedCapacity")
         row: RowItem | None = answer.get("Item")
         return row
 
@@ -104,7 +109,7 @@ class IncidentTable:
                 self._has_index = False
                 log.warning("table %s has no index %s", self._table, self._index)
                 return
-            for item in answer["Items"]:
+            for item in reply_field(answer, "Items"):
                 listed += 1
                 yield item["ddb_partition_key"]["S"], item["ddb_sort_key"]["N"]
             if not answer.get("LastEvaluatedKey"):

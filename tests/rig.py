@@ -15,13 +15,15 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from service import local_aws
 
 WINDOW_SECONDS = 10
+CLOSER = 1
+"""The user of the events that close windows."""
 
 
 @dataclass(frozen=True)
@@ -131,27 +133,43 @@ class Feeder(threading.Thread):
             users += [user for user in self._honest if (beat + user) % 20 == 0]
             beat += 1
             if users:
-                self._put(users)
+                self._put(users, datetime.now(UTC))
 
     def stop(self) -> None:
         self._stopping.set()
         self.join()
 
+    def close_windows(self) -> None:
+        """Write an event of a later time to each shard: all that was counted so far is final.
+
+        Call it when the feeder has stopped.
+        """
+        later = datetime.now(UTC) + timedelta(seconds=10 * WINDOW_SECONDS)
+        shards = self._kinesis.list_shards(StreamName=self._stream)["Shards"]
+        keys = [{"ExplicitHashKey": _first_hash(shard)} for shard in shards]
+        self._put([CLOSER] * len(shards), later, keys)
+
     def incidents(self) -> dict[tuple[int, int], int]:
         """Return the count of each (user, window start) above 5."""
         return {key: count for key, count in self.truth.items() if count > 5}
 
-    def _put(self, users: Sequence[int]) -> None:
-        now = datetime.now(UTC)
+    def _put(
+        self, users: Sequence[int], time: datetime, keys: Sequence[dict[str, str]] | None = None
+    ) -> None:
         records = [
-            {"Data": json.dumps(event(user, now)).encode(), "PartitionKey": str(user)}
-            for user in users
+            {"Data": json.dumps(event(user, time)).encode(), "PartitionKey": str(user), **key}
+            for user, key in zip(users, keys or [{}] * len(users), strict=True)
         ]
         answer = self._kinesis.put_records(StreamName=self._stream, Records=records)
         assert answer["FailedRecordCount"] == 0
-        start = int(now.timestamp()) // WINDOW_SECONDS * WINDOW_SECONDS
+        start = int(time.timestamp()) // WINDOW_SECONDS * WINDOW_SECONDS
         self.truth.update((user, start) for user in users)
         self.sent += len(users)
+
+
+def _first_hash(shard: dict[str, Any]) -> str:
+    first_hash: str = shard["HashKeyRange"]["StartingHashKey"]
+    return first_hash
 
 
 def event(user: int, time: datetime) -> dict[str, str]:

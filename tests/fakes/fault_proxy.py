@@ -2,8 +2,8 @@
 
 Local servers never throttle, never refuse a part of a batch and never lose an answer. The proxy
 does: each rule names an action (`PutRecordBatch`, `UpdateItem`, `Publish` ...) and what becomes of
-its next calls. All else goes to the server behind it, so that what a test finds there really
-arrived.
+its next calls; a `Storm` has something for all of them. All else goes to the server behind it, so
+that what a test finds there really arrived.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+
+from tests.fakes.storm import Storm
 
 Request = dict[str, Any]
 FOREVER = 10**9
@@ -46,6 +48,7 @@ class FaultProxy:
         self.upstream = upstream
         self.calls: list[Call] = []
         self._rules: list[_Rule] = []
+        self._storm: Storm | None = None
         self._lock = threading.Lock()
         self._released = threading.Event()
         self._changed = threading.Condition(self._lock)
@@ -53,6 +56,7 @@ class FaultProxy:
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
+            disable_nagle_algorithm = True  # head and body are two writes
 
             def do_POST(self) -> None:
                 proxy._serve(_Exchange(self, proxy.upstream))
@@ -110,10 +114,16 @@ class FaultProxy:
         """Refuse some records of a batch, and pass the others on."""
         self._add(action, times, lambda exchange: exchange.forward_some(code, failing))
 
+    def begin(self, storm: Storm) -> None:
+        """Let every call that no rule is for meet a storm, until `mend`."""
+        with self._lock:
+            self._storm = storm
+
     def mend(self) -> None:
         """Forget the script: everything passes."""
         with self._lock:
             self._rules.clear()
+            self._storm = None
         self._released.set()
 
     # ---- what happened ----
@@ -165,8 +175,11 @@ class FaultProxy:
             )
             if rule:
                 rule.left -= 1
+            storm = self._storm
         if rule:
             rule.act(exchange)
+        elif storm:
+            storm.meet(exchange)
         else:
             exchange.answer(*exchange.forward())
 
@@ -253,6 +266,20 @@ class _Exchange:
         self.handler.send_header("Content-Length", str(len(body)))
         self.handler.end_headers()
         self.handler.wfile.write(body)
+
+    def answer_cut(self, status: int, content_type: str, body: bytes) -> None:
+        """Announce a whole body and send half of it."""
+        self.handler.send_response(status)
+        self.handler.send_header("Content-Type", content_type)
+        self.handler.send_header("Content-Length", str(len(body)))
+        self.handler.end_headers()
+        self.handler.wfile.write(body[: len(body) // 2])
+        self.hang_up()
+
+    def wait_for_client_to_leave(self) -> None:
+        """Say nothing for as long as somebody listens."""
+        while self.handler.connection.recv(4096):
+            pass
 
     def hang_up(self) -> None:
         self.handler.close_connection = True

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from typing import Any
 
 import pytest
+from botocore.parsers import ResponseParserError
 
 from producers.kinesis_writer import KinesisWriter
 from producers.records import Record
 from sinks import firehose, kinesis
 from sinks.failures import classify
+from sinks.incident_table import IncidentTable
 from tests.servers import Clients
 
 RECORD = kinesis.Record("key", b"{}", "ecommerce")
@@ -27,7 +30,7 @@ class Cut:
         self.calls += 1
         return {"ResponseMetadata": {}} if self.calls == 1 else self._whole
 
-    put_records = put_record_batch = _answer
+    put_records = put_record_batch = update_item = get_item = query = _answer
 
 
 def test_a_cut_reply_of_firehose_is_tried_again() -> None:
@@ -54,6 +57,26 @@ def test_a_producer_writes_again_what_a_cut_reply_says_nothing_about() -> None:
     writer.write([Record(b"{}", "key")])
     writer.close()
     assert client.calls == 2
+
+
+def test_a_cut_reply_is_not_taken_for_a_row_that_is_gone_nor_for_an_empty_outbox() -> None:
+    asked: list[Callable[[IncidentTable], object]] = [
+        lambda table: table.read(("a", "1")),
+        lambda table: list(table.pending()),
+    ]
+    for ask in asked:
+        with pytest.raises(Exception) as raised:
+            ask(IncidentTable(Cut(), "table", "index"))
+        failure = classify(raised.value)
+        assert failure is not None
+        assert failure.retried
+
+
+def test_a_row_that_is_gone_is_told_from_a_cut_reply() -> None:
+    table = IncidentTable(Cut(ConsumedCapacity={}), "table", "index")
+    with pytest.raises(ResponseParserError):
+        table.read(("a", "1"))
+    assert table.read(("a", "1")) is None
 
 
 def test_a_real_server_counts_failed_records_in_every_reply(

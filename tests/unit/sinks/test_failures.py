@@ -39,6 +39,7 @@ def client_error(code: str, status: int) -> aws.ClientError:
         (client_error("KMSDisabledException", 400), "denied"),
         (client_error("NobodyKnows", 403), "denied"),
         (client_error("NobodyKnows", 400), "other"),
+        (client_error("400", 400), "network"),  # botocore's word for a refusal that was cut
         (aws.ReadTimeoutError(endpoint_url="u"), "timeout"),
         (aws.ConnectTimeoutError(endpoint_url="u"), "timeout"),
         (aws.EndpointConnectionError(endpoint_url="u"), "network"),
