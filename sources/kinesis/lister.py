@@ -5,8 +5,16 @@ ask together), sooner when somebody waits for children; and the ChildShards that
 a closed shard names, which `learn` takes in at once. A listing with holes in the key space is
 asked for again after a second, and is not taken for the first one before the third time.
 
+Who the stream is (its time of creation) and how long it keeps records is asked first, then with
+every tenth listing, and with the next one when somebody doubts it.
+
 Guarantee: a `Listing` is a value; who holds one sees it whole. `round_number` grows with each
-ListShards, and `refresh` tells which round will have begun after the call.
+ListShards, and `refresh` tells which round will have begun after the call. A hole that persists is
+a metric and a warning every ten minutes; so is a listing that keeps failing, a warning.
+
+Limits (Kinesis Data Streams API): ListShards 1000 a second and stream, without a filter all shards
+within the retention, a token of a next page lives 300 seconds; DescribeStreamSummary 20 a second
+and account.
 """
 
 from __future__ import annotations
@@ -23,6 +31,7 @@ import metrics
 from errors import KinewaxError
 from sources.kinesis.client import (
     KinesisClient,
+    StreamIdentity,
     field,
     missing_stream,
     resolve_stream,
@@ -37,7 +46,9 @@ _logger = logging.getLogger("kinewax.sources.kinesis")
 _LIST_EVERY_SECONDS = (10.0, 30.0)
 _LIST_AGAIN_SECONDS = 1.0
 _HOLE_ROUNDS = 3
-_RETENTION_ROUNDS = 10
+_TELL_HOLE_ROUNDS = 600
+_IDENTITY_ROUNDS = 10
+_STREAK = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,11 +59,13 @@ class Listing:
         shards: By id: all that ListShards returned, and children learned of since.
         round_number: Which ListShards this comes from, counted from 1.
         retention_us: How long the stream keeps records.
+        created_us: When the stream was created: another one of its name has another time.
     """
 
     shards: Mapping[str, Shard]
     round_number: int
     retention_us: int
+    created_us: int
 
 
 class Lister:
@@ -83,7 +96,8 @@ class Lister:
         self._learned: dict[str, Shard] = {}
         self._rounds_begun = 0
         self._rounds_with_holes = 0
-        self._retention_us = 0
+        self._identity: StreamIdentity | None = None
+        self._in_doubt = True
         self._wake = threading.Event()
         self._closed = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"list-{stream}", daemon=True)
@@ -108,6 +122,11 @@ class Lister:
         self._wake.set()
         return number
 
+    def doubt(self) -> None:
+        """Ask with the next listing, soon, who the stream is: it denied what it had said before."""
+        self._in_doubt = True
+        self._wake.set()
+
     def learn(self, children: Iterable[Shard]) -> None:
         """Take in the children that a closed shard named."""
         with self._lock:
@@ -129,23 +148,31 @@ class Lister:
             self._rounds_begun += 1
             number = self._rounds_begun
         try:
-            # A person who sees the job fall behind makes the stream keep its records for longer.
-            if not self._retention_us or number % _RETENTION_ROUNDS == 0:
-                self._retention_us = resolve_stream(self._client, self._stream).retention_us
+            identity = self._identify(number)
             entries = self._list()
         except Exception as error:
+            self._in_doubt = True
             return self._failed(error)
         self._backoff.reset()
         shards = {shard.id: shard for shard in map(listed_shard, entries)}
         with self._lock:
             for name in shards:
                 self._learned.pop(name, None)
-            listing = Listing({**shards, **self._learned}, number, self._retention_us)
+            listing = Listing(
+                {**shards, **self._learned}, number, identity.retention_us, identity.created_us
+            )
             delay = self._check_holes(listing)
             # The first listing decides which shards were there at the start: better a whole one.
             if self.listing is not None or self._rounds_with_holes in (0, _HOLE_ROUNDS):
                 self.listing = listing
         return delay
+
+    def _identify(self, number: int) -> StreamIdentity:
+        # A person who sees the job fall behind makes the stream keep its records for longer.
+        if self._identity is None or self._in_doubt or number % _IDENTITY_ROUNDS == 0:
+            self._in_doubt = False  # before the call: who doubts meanwhile may know more
+            self._identity = resolve_stream(self._client, self._stream)
+        return self._identity
 
     def _list(self) -> list[dict[str, Any]]:
         reply = self._client.list_shards(**stream_argument(self._stream))
@@ -159,10 +186,16 @@ class Lister:
         missing = holes(listing.shards)
         metrics.kinesis_coverage_holes.labels(self._stream).set(len(missing))
         if not missing:
+            if self._rounds_with_holes >= _HOLE_ROUNDS:
+                _logger.info(
+                    "stream %s: all hash keys have a shard again",
+                    self._stream,
+                    extra={"event": "coverage_whole", "stage": "receiving"},
+                )
             self._rounds_with_holes = 0
             return self._rng.uniform(*_LIST_EVERY_SECONDS)
         self._rounds_with_holes += 1
-        if self._rounds_with_holes == _HOLE_ROUNDS:
+        if self._rounds_with_holes % _TELL_HOLE_ROUNDS == _HOLE_ROUNDS:
             _logger.warning(
                 "stream %s: no shard is known for %d ranges of hash keys, the first from %d to %d",
                 self._stream,
@@ -183,7 +216,17 @@ class Lister:
             hint = "allow kinesis:ListShards and kinesis:DescribeStreamSummary on it"
             raise KinewaxError(message, hint=hint) from error
         metrics.source_errors.labels(self._stream, kind).inc()
-        return self._backoff.next_seconds()
+        pause = self._backoff.next_seconds()
+        if self._backoff.failures == _STREAK:
+            _logger.warning(
+                "stream %s: %d listings of its shards failed in a row, the last one as %s: %s",
+                self._stream,
+                _STREAK,
+                kind,
+                error,
+                extra={"event": "calls_failing", "error_type": kind, "stage": "receiving"},
+            )
+        return pause
 
     def _run(self) -> None:
         try:

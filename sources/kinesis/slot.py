@@ -8,7 +8,8 @@ that came before it, and `Ended` once a shard is read to its end and its heirs a
 
 Guarantee: the snapshot is the position behind what the last poll returned, never ahead of it, so
 that a restart reads again what was not committed and nothing else. A shard is adopted once: an
-ended one stays in the state until the stream has forgotten it.
+ended one stays in the state until the stream has forgotten it, which is not before its records
+have expired. A state belongs to one stream: another one of its name is refused.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from errors import LayoutError
 from messages import Adopted, Block, Ended, Hello, Idle, Mark
 from sources.base import SlotState
 from sources.kinesis.lineage import Shard, heirs, oldest_first, slot_of
@@ -83,6 +85,7 @@ class KinesisSlot:
         self._ledger: Counter[str] = Counter(dict.fromkeys(_LEDGER_KEYS, 0))
         self._start_us = stream.start_us
         self._listed = False  # the first listing of this slot's life was taken in
+        self._created_us: int | None = None  # of the stream; None before the first listing
         self._listing: Listing | None = None
         self._greeted = False
         self._turn = 0
@@ -121,6 +124,7 @@ class KinesisSlot:
             "version": STATE_VERSION,
             "t0_us": self._start_us,
             "listed": self._listed,
+            "created_us": self._created_us,
             "shards": {name: _dump(owned) for name, owned in self._owned.items()},
             "ledger": dict(self._ledger),
         }
@@ -139,6 +143,7 @@ class KinesisSlot:
             raise ValueError(message)
         self._start_us = state["t0_us"]
         self._listed = state["listed"]
+        self._created_us = state.get("created_us")  # a move between stores leaves it out
         self._owned = {name: _load(name, dumped) for name, dumped in state["shards"].items()}
         self._ledger.update(state["ledger"])
 
@@ -149,6 +154,7 @@ class KinesisSlot:
         self._greeted = True
 
     def _take_listing(self, listing: Listing, out: list[Block | Mark]) -> None:
+        self._check_stream(listing)
         new_round = self._listing is None or listing.round_number != self._listing.round_number
         self._listing = listing
         # Every shard of the first listing begins at the start position, child or not. Later ones
@@ -171,13 +177,24 @@ class KinesisSlot:
                 if listing.round_number >= owned.gone_round:
                     self._settle_gone(owned, listing)
             elif owned.phase == "reading" and name not in self._readers:
-                self._check_expired(owned, listing)
+                if name in listing.shards:  # else the service will say that it is gone
+                    self._check_expired(owned, listing)
                 self._start(owned)
             if owned.phase == "drained":
                 self._end(owned, out)
             elif owned.phase == "ended" and new_round:
                 self._forget(owned, listing)
         self._count_shards()
+
+    def _check_stream(self, listing: Listing) -> None:
+        """Refuse another stream of the same name: its shards have the ids of those we know."""
+        if self._created_us not in (None, listing.created_us):
+            message = (
+                f"Stream {self._stream.name!r} was deleted and created again: "
+                "the positions are those of the one before"
+            )
+            raise LayoutError(message, hint="start afresh with another --recovery directory")
+        self._created_us = listing.created_us
 
     def _check_expired(self, owned: _Owned, listing: Listing) -> None:
         until_us = owned.read_until_us
@@ -210,11 +227,14 @@ class KinesisSlot:
             return
         out.append(Ended(owned.shard.id, children))
         owned.phase = "ended"
+        owned.read_until_us = self._stream.clock()
 
     def _forget(self, owned: _Owned, listing: Listing) -> None:
-        # A shard that a listing left out by a slip would be adopted again, so one is not enough.
+        # A shard that listings left out by a slip would be adopted again, and read once more. The
+        # stream lists a closed shard until its records have expired.
         owned.absent_rounds = 0 if owned.shard.id in listing.shards else owned.absent_rounds + 1
-        if owned.absent_rounds >= _FORGOTTEN_ROUNDS:
+        has_expired = (owned.read_until_us or 0) < self._stream.clock() - listing.retention_us
+        if has_expired and owned.absent_rounds >= _FORGOTTEN_ROUNDS:
             del self._owned[owned.shard.id]
 
     def _count_shards(self) -> None:
@@ -263,6 +283,7 @@ class KinesisSlot:
                 owned.phase = "drained"
                 self._end(owned, out)
             else:
+                self._stream.lister.doubt()
                 owned.gone_round = self._stream.lister.refresh()
             self._count_shards()
             break

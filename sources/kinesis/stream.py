@@ -180,6 +180,7 @@ class Stream:
             DataLossError: The policy is to stop.
         """
         metrics.source_errors.labels(self.name, "data_loss").inc()
+        self.lister.doubt()  # a position that is refused may be another stream's
         message = f"Records of shard {shard} of stream {self.name!r} may be lost: {why}"
         if self._on_data_loss == "fail":
             hint = "accept the loss with on_data_loss = warn, or reset the positions"

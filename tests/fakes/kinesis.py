@@ -80,6 +80,7 @@ class FakeKinesis:
         self.calls: list[tuple[str, dict[str, Any]]] = []
         self.now_us = 1_700_000_000_000_000
         self.retention_hours = 24
+        self.created = EPOCH
         self.page_size = 1000
         self.shards: dict[str, FakeShard] = {}
         self.closed = False
@@ -122,6 +123,12 @@ class FakeKinesis:
         """Forget a closed shard, as the service does when its last record has expired."""
         del self.shards[shard_id]
 
+    def recreate(self) -> None:
+        """Delete the stream and create another of its name: shard ids begin again."""
+        self.created += timedelta(days=1)
+        self.shards.clear()
+        self._open(0, HASH_KEYS - 1, ())
+
     def _open(self, first: int, last: int, parents: tuple[str, ...]) -> str:
         number = len(self.shards) and 1 + int(max(self.shards)[-12:])
         name = f"shardId-{number:012d}"
@@ -138,7 +145,7 @@ class FakeKinesis:
         return {
             "StreamDescriptionSummary": {
                 "StreamARN": "arn:aws:kinesis:eu-west-1:1:stream/s",
-                "StreamCreationTimestamp": EPOCH,
+                "StreamCreationTimestamp": self.created,
                 "OpenShardCount": len(self.open_shards()),
                 "RetentionPeriodHours": self.retention_hours,
             }

@@ -65,6 +65,35 @@ def test_passing_failures_are_counted_and_tried_again() -> None:
     assert lister.listing is not None
 
 
+def test_listings_that_fail_in_a_row_are_told_once(caplog: pytest.LogCaptureFixture) -> None:
+    stream = FakeKinesis()
+    lister = lister_of(stream)
+    stream.faults = lambda *_: client_error("LimitExceededException")
+    with caplog.at_level(logging.WARNING):
+        for _ in range(4):
+            lister.step()
+        assert caplog.text == ""
+        for _ in range(20):
+            lister.step()
+    assert len(caplog.records) == 1
+    assert "throttled" in caplog.text
+
+
+def test_a_token_that_expired_between_two_pages_begins_the_listing_anew() -> None:
+    stream = FakeKinesis(4)
+    stream.page_size = 2
+    lister = lister_of(stream)
+    expired = [client_error("ExpiredNextTokenException")]
+    stream.faults = lambda operation, arguments: (
+        expired.pop() if "NextToken" in arguments and expired else None
+    )
+    lister.step()
+    assert lister.listing is None
+    lister.step()
+    assert lister.listing is not None
+    assert sorted(lister.listing.shards) == sorted(stream.shards)
+
+
 def test_a_page_that_fails_fails_the_listing_and_the_last_one_stands() -> None:
     stream = FakeKinesis(4)
     lister = lister_of(stream)
@@ -115,7 +144,22 @@ def test_a_hole_in_the_key_space_is_listed_again_soon_and_then_told(
         lister.step()
         assert str(hidden.first_hash) in caplog.text
     hidden.listed = True
-    assert lister.step() >= 10
+    with caplog.at_level(logging.INFO):
+        assert lister.step() >= 10
+        assert "all hash keys" in caplog.text
+
+
+def test_a_hole_that_persists_is_told_again_and_again_but_not_at_each_listing(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    stream = FakeKinesis(3)
+    lister = lister_of(stream)
+    list(stream.shards.values())[1].listed = False
+    with caplog.at_level(logging.WARNING):
+        for _ in range(1_300):
+            lister.step()
+    told = [record for record in caplog.records if record.event == "coverage_hole"]
+    assert len(told) == 3  # at the third listing, and every 600, which are ten minutes
 
 
 def test_a_first_listing_with_a_hole_is_not_taken_before_the_third_time() -> None:
@@ -184,3 +228,25 @@ def test_a_longer_retention_is_noticed() -> None:
         lister.step()
     assert lister.listing is not None
     assert lister.listing.retention_us == 168 * 3_600_000_000
+
+
+def test_who_the_stream_is_is_asked_when_somebody_doubts_it_and_now_and_then() -> None:
+    stream = FakeKinesis()
+    lister = lister_of(stream)
+
+    def asked() -> int:
+        return sum(operation == "describe_stream_summary" for operation, _ in stream.calls)
+
+    lister.step()
+    lister.step()
+    assert asked() == 1
+    assert lister.listing is not None
+    first = lister.listing.created_us
+    stream.recreate()
+    lister.doubt()
+    lister.step()
+    assert asked() == 2
+    assert lister.listing.created_us != first
+    for _ in range(10):
+        lister.step()
+    assert asked() == 3

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 import metrics
-from errors import DataLossError, MissingResourceError
+from errors import DataLossError, LayoutError, MissingResourceError
 from messages import Adopted, Block, Ended, Hello, Idle
 from sources.kinesis.slot import KinesisSlot
 from tests.fakes.kinesis import FakeKinesis, SteppedStream, aggregate, client_error
@@ -300,6 +300,7 @@ def test_a_snapshot_is_a_plain_versioned_value_of_its_own() -> None:
         "version": 1,
         "t0_us": None,
         "listed": True,
+        "created_us": 0,
         "shards": {
             ROOT: {
                 "sequence": "1",
@@ -377,11 +378,29 @@ def test_an_ended_shard_is_remembered_until_the_stream_has_forgotten_it() -> Non
     stream.split(ROOT)
     setup.rounds(3)
     assert setup.slot.snapshot()["shards"][ROOT]["state"] == "ended"
+    stream.now_us += 25 * HOUR_US
+    setup.rounds(4)
+    assert ROOT in setup.slot.snapshot()["shards"]  # it is listed
     stream.expire(ROOT)
     setup.rounds(2)
     assert ROOT in setup.slot.snapshot()["shards"]  # one listing could be wrong
     setup.rounds(2)
     assert ROOT not in setup.slot.snapshot()["shards"]
+
+
+def test_an_ended_shard_that_listings_leave_out_for_a_while_is_not_read_again() -> None:
+    stream = FakeKinesis()
+    stream.put(b"a")
+    setup = Setup(stream)
+    setup.round()
+    stream.split(ROOT)
+    setup.rounds(3)
+    stream.shards[ROOT].listed = False
+    setup.rounds(30)  # seconds apart, while somebody waits for children
+    resumed = Setup(stream, setup.slot.snapshot())
+    resumed.rounds(30)
+    stream.shards[ROOT].listed = True
+    assert payloads(resumed.rounds(3)) == []
 
 
 def test_an_ended_shard_is_not_adopted_again_on_resume() -> None:
@@ -476,6 +495,74 @@ def test_only_a_listing_that_began_after_the_denial_tells_whether_a_shard_is_los
     stream.put(b"b", root.first_hash)
     assert payloads(setup.rounds(2)) == [b"b"]
     assert losses() == before
+
+
+def test_a_parent_that_expired_is_one_loss_though_its_position_expired_too() -> None:
+    stream = FakeKinesis()
+    stream.put(b"a")
+    state = state_of(stream)
+    stream.split(ROOT)
+    stream.now_us += 25 * HOUR_US
+    stream.expire(ROOT)
+    before = losses()
+    setup = Setup(stream, state)
+    setup.rounds(4)
+    assert losses() == before + 1
+
+
+def recreated(stream: FakeKinesis) -> FakeKinesis:
+    stream.recreate()
+    # A number of the old stream is none of the new one's.
+    stream.faults = lambda _, arguments: (
+        client_error("InvalidArgumentException") if "StartingSequenceNumber" in arguments else None
+    )
+    return stream
+
+
+def test_a_stream_that_was_deleted_and_created_again_while_reading_ends_the_job() -> None:
+    stream = FakeKinesis()
+    stream.put(b"a")
+    setup = Setup(stream)
+    setup.rounds(2)
+    recreated(stream)
+    stream.faults = lambda operation, arguments: (
+        client_error("ExpiredIteratorException")
+        if operation == "get_records" and arguments["ShardIterator"] == f"{ROOT}|1"
+        else client_error("InvalidArgumentException")
+        if "StartingSequenceNumber" in arguments
+        else None
+    )
+    with pytest.raises(LayoutError, match="created again"):
+        setup.rounds(4)
+
+
+def test_a_stream_that_was_created_again_with_the_ids_of_ended_shards_ends_the_job() -> None:
+    stream = FakeKinesis()
+    setup = Setup(stream)
+    setup.round()
+    stream.split(ROOT)
+    setup.rounds(3)
+    recreated(stream)  # its only shard has the id of one that has ended
+    with pytest.raises(LayoutError, match="created again"):
+        setup.rounds(4)
+
+
+def test_a_stream_that_was_created_again_while_stopped_ends_the_job() -> None:
+    stream = FakeKinesis()
+    stream.put(b"a")
+    state = state_of(stream)
+    with pytest.raises(LayoutError, match="created again"):
+        Setup(recreated(stream), state).round()
+
+
+def test_a_state_that_does_not_know_its_stream_takes_the_one_it_finds() -> None:
+    stream = FakeKinesis()
+    stream.put(b"a")
+    state = state_of(stream)
+    del state["created_us"]  # as a move between stores leaves it
+    setup = Setup(stream, state)
+    setup.round()
+    assert setup.slot.snapshot()["created_us"] == 0
 
 
 @pytest.mark.parametrize("policy", ["warn", "fail"])
