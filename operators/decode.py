@@ -144,7 +144,7 @@ class Decoder:
             self._decode_buffer(payloads, found)
         else:
             self._decode_each(payloads, 0, found)
-            if not b"".join(payloads).isascii():
+            if not all(map(bytes.isascii, payloads)):
                 found.undecodable.update(_undecodable(payloads, 0))
         events, rejected, pieces, odd = found.events, found.rejected, found.pieces, found.odd
         source = None

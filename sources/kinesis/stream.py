@@ -17,6 +17,7 @@ from typing import Any, Literal
 
 import metrics
 from errors import DataLossError
+from sources.kinesis.bodies import use_whole_bodies
 from sources.kinesis.client import KinesisClient
 from sources.kinesis.fan_out import EnhancedFanOut, FanOut
 from sources.kinesis.lineage import Shard
@@ -80,6 +81,7 @@ class Stream:
         self._users = 0
         self._failure: BaseException | None = None
         self._counts: dict[str, Mapping[str, int]] = {}
+        use_whole_bodies(client)
         use_typed_parse(client)
         self.lister = Lister(client, name, rng, self._fail)
         self._prefetch = Prefetch(f"read-{name}", self._fail)
