@@ -4,6 +4,10 @@ Existence is asked with the Describe calls. A permission is tried with the least
 since nothing else tells the truth about roles, resource policies, keys and boundaries together:
 
     kinesis:GetRecords etc.     one real read of at most one record; positions aren't touched
+    kinesis:RegisterStream...   a consumer that is there already, or a name that none may have:
+                                refused as in use, or as invalid; a real one would be billed
+    kinesis:SubscribeToShard    a shard that no stream has: refused as not found; a real one would
+                                take the shard from a run
     kinesis:PutRecords          one record with a hash key beyond 2^128 - 1: refused as invalid
     dynamodb:UpdateItem         a condition that is never true: refused as failed
     dynamodb:GetItem, Query     a real read of at most one row
@@ -35,6 +39,8 @@ _DENIED = ("AccessDenied", "UnauthorizedOperation", "AuthorizationError", "NotAu
 _BEYOND_HASH_KEYS = "9" * 39
 _NEVER = "attribute_exists(ddb_partition_key) AND attribute_not_exists(ddb_partition_key)"
 _CHECK_KEY = {"ddb_partition_key": {"S": "kinewax#check"}, "ddb_sort_key": {"N": "0"}}
+_NO_SHARD = "shardId-999999999999"
+_NO_CONSUMER_NAME = "kinewax check"  # a blank is none of the characters of a consumer's name
 _PENDING_INDEX = "pending-notifications"
 
 
@@ -110,7 +116,10 @@ def probes_of(job: Job, aws: Aws) -> Iterator[Probe]:
         KinewaxError: The account of a topic can't be asked.
     """
     if job.source.startswith(KINESIS):
-        yield from _source(stream_of(job.source), aws)
+        stream, reading = stream_of(job.source), job.settings.source
+        yield from _source(stream, aws)
+        if reading.consumer == "enhanced":
+            yield from _consumer(stream, reading.consumer_name, aws)
     sinks = job.settings.sinks
     if "aws" in sinks.to:
         yield from _sinks(sinks, aws)
@@ -152,6 +161,59 @@ def _source(stream: str, aws: Aws) -> Iterator[Probe]:
     yield Probe("kinesis:ListShards", resource, list_shards)
     yield Probe("kinesis:GetShardIterator", resource, get_iterator)
     yield Probe("kinesis:GetRecords", resource, get_records)
+
+
+def _consumer(stream: str, consumer: str, aws: Aws) -> Iterator[Probe]:
+    kinesis = aws("kinesis")
+    resource = f"consumer {consumer} of stream {stream}"
+    is_arn = consumer.startswith("arn:")
+    known = {"stream": stream} if stream.startswith("arn:") else {}
+    if is_arn:
+        known["consumer"] = consumer
+
+    def stream_arn() -> str:
+        if "stream" not in known:
+            reply = kinesis.describe_stream_summary(StreamName=stream)
+            known["stream"] = reply["StreamDescriptionSummary"]["StreamARN"]
+        return known["stream"]
+
+    def describe() -> None:
+        if is_arn:
+            kinesis.describe_stream_consumer(ConsumerARN=consumer)
+            return
+        reply = kinesis.describe_stream_consumer(StreamARN=stream_arn(), ConsumerName=consumer)
+        known["consumer"] = reply["ConsumerDescription"]["ConsumerARN"]
+
+    def register() -> None:
+        name = consumer if "consumer" in known else _NO_CONSUMER_NAME
+        kinesis.register_stream_consumer(StreamARN=stream_arn(), ConsumerName=name)
+
+    def subscribe() -> None:
+        # Policies name a consumer with any time of registration, as this made-up one has.
+        arn = known.get("consumer") or f"{stream_arn()}/consumer/{consumer}:1"
+        start = {"Type": "LATEST"}
+        reply = kinesis.subscribe_to_shard(
+            ConsumerARN=arn, ShardId=_NO_SHARD, StartingPosition=start
+        )
+        reply["EventStream"].close()
+
+    yield Probe(
+        "kinesis:DescribeStreamConsumer",
+        resource,
+        describe,
+        proves=() if is_arn else ("ResourceNotFoundException",),  # a run will register it
+        existence=is_arn,
+    )
+    if not is_arn:
+        yield Probe(
+            "kinesis:RegisterStreamConsumer",
+            resource,
+            register,
+            proves=("ResourceInUseException", "InvalidArgumentException", "ValidationException"),
+        )
+    yield Probe(
+        "kinesis:SubscribeToShard", resource, subscribe, proves=("ResourceNotFoundException",)
+    )
 
 
 def _sinks(sinks: Sinks, aws: Aws) -> Iterator[Probe]:
