@@ -102,7 +102,7 @@ _SPANS = {
 _CLASSES = ("other", "1xx", "2xx", "3xx", "4xx", "5xx")
 _MAXIMUM_REJECTS = 100
 """Of one payload; the last takes all further bad lines, so that rubbish is soon done with."""
-_CHUNK_LINES = 4096  # so that their spans stay in the cache, and rubbish of LFs takes no memory
+_CHUNK_LINES = 2000
 _NO_CODES = np.empty(0, np.uint64)
 
 
@@ -183,8 +183,10 @@ class AccessLogDecoder:
         if self._by_arrival and arrival_us is None:
             msg = "this source knows no arrival times"
             raise ValueError(msg)
-        buffer = payloads.buffer if isinstance(payloads, Lines) else b"\n".join(payloads)
-        lines = self._find_lines(buffer, buffer.count(b"\n") + 1 if payloads else 0)
+        if isinstance(payloads, Lines):
+            lines = self._find_lines(payloads.buffer, len(payloads))
+        else:
+            lines = self._find_lines(b"\n".join(payloads), None if payloads else 0)
         chunks = [
             self._decode_chunk(lines, first) for first in range(0, len(lines.begins), _CHUNK_LINES)
         ]
@@ -212,12 +214,15 @@ class AccessLogDecoder:
             objects=len(times_us) + len(rejected),
         )
 
-    def _find_lines(self, buffer: bytes, size: int) -> _FoundLines:
-        """Find the lines of a buffer, and give the kernels a padded copy of it."""
+    def _find_lines(self, buffer: bytes, size: int | None) -> _FoundLines:
+        """Find the lines of a buffer, as many as there are for None; make the padded copy."""
         words = len(buffer) // 8 + 3
         if len(self._words) < words:
             self._words = np.zeros(2 * words, np.uint64)
-        self._words.view(np.uint8)[: len(buffer)] = np.frombuffer(buffer, np.uint8)
+        characters = np.frombuffer(buffer, np.uint8)
+        self._words.view(np.uint8)[: len(buffer)] = characters
+        if size is None:
+            size = int(np.count_nonzero(characters == ord("\n"))) + 1
         begins, ends = np.empty((2, size), np.int64)
         kernels.find_lines(self._words, len(buffer), begins, ends)
         return _FoundLines(buffer, begins, ends, np.empty(size, np.uint8))
@@ -242,7 +247,9 @@ class AccessLogDecoder:
         is_whole = len(good) == len(begins)
         rows: Int64s | slice = slice(len(begins)) if is_whole else good
         codes = {
-            name: self._codes.of(self._words, self._cut[span, 0, rows], self._cut[span, 1, rows])
+            name: self._codes.of(
+                lines.buffer, self._words, self._cut[span, 0, rows], self._cut[span, 1, rows]
+            )
             for name, span in self._spans.items()
         }
         return codes, numbers[:, rows]

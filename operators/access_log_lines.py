@@ -53,6 +53,7 @@ _NOT_A_NUMBER = -(2**62)
 _US = 1_000_000
 _MOST_DIGITS = 18
 _HEAD_ITEMS = 5
+_USUAL_TIME = len("[17/May/2015:10:05:03 +0000] ")
 
 
 # ---- words of the buffer ------------------------------------------------------------------------
@@ -284,7 +285,7 @@ def _is_address(text: Array, begin: int, end: int) -> bool:
 
 
 @njit(cache=True)
-def _put_request(text: Array, begin: int, end: int, line: int, spans: Array) -> None:
+def _put_request(text: Array, words: Array, begin: int, end: int, line: int, spans: Array) -> None:
     """Cut a request into method, path, query and protocol: four empty texts if it is none."""
     _put(spans, REQUEST, line, begin, end, text)
     for field in range(METHOD, PROTOCOL + 1):
@@ -316,9 +317,7 @@ def _put_request(text: Array, begin: int, end: int, line: int, spans: Array) -> 
         target_end = last
         while _IN_BLANK[text[target_end - 1]]:
             target_end -= 1
-    path_end = target
-    while path_end < target_end and text[path_end] != _QUESTION:
-        path_end += 1
+    path_end = _find(words, target, target_end, _QUESTION, _QUESTION)
     spans[METHOD, 0, line], spans[METHOD, 1, line] = begin, method_end
     spans[PATH, 0, line], spans[PATH, 1, line] = target, path_end
     if path_end < target_end:
@@ -462,6 +461,11 @@ def _parse_line(
             return BAD_TIME if seen_bracket else NO_TIME
         seen_quote = True
         moment, bracket, close = _NOT_A_NUMBER, quote, quote
+        usual = quote - _USUAL_TIME
+        if usual > unquoted and text[usual] == _OPEN and text[quote - 2] == _CLOSE:
+            moment = _time_us(text, usual + 1, quote - 2)
+            if moment != _NOT_A_NUMBER:
+                bracket = usual  # there was no need to look for it
         while bracket > unquoted and moment == _NOT_A_NUMBER:
             bracket -= 1
             if text[bracket] == _CLOSE:
@@ -479,7 +483,7 @@ def _parse_line(
     numbers[TIME_US, line] = moment
     if not _put_head(text, words, begin, bracket, line, spans, items, last_of_list):
         return NO_CLIENT
-    _put_request(text, quote + 1, request_end, line, spans)
+    _put_request(text, words, quote + 1, request_end, line, spans)
     at = _skip_blanks(text, request_end + 1, end)
     after = _word_end(text, at, end)
     status = 0
