@@ -90,9 +90,11 @@ class SpanCodes:
             last, new = find_texts(
                 words, begins, ends, first, self._key, self._slots, room, slots, fresh
             )
-            for row in fresh[:new].tolist():
-                written = buffer[int(begins[row]) : int(ends[row])]
-                self._codes[slots[row]] = self._texts[readable(written)]
+            if new:
+                rows = fresh[:new]
+                places = zip(begins[rows].tolist(), ends[rows].tolist(), strict=True)
+                texts = (readable(buffer[begin:end]) for begin, end in places)
+                self._codes[slots[rows]] = self._texts.of(texts, new)
             codes[first:last] = self._codes[slots[first:last]]
             self._used += new
             first = last
