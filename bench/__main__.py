@@ -18,7 +18,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from bench import getrecords_decode, kinesis_to_alerts, kpl, pipeline
+from bench import access_logs, getrecords_decode, kinesis_to_alerts, kpl, pipeline
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "bench" / "results"
@@ -41,6 +41,7 @@ CASES: dict[str, tuple[str, Callable[[], dict[str, Any]]]] = {
         "16 shards of a server with ready replies, to alerts of the seed's job",
         kinesis_to_alerts.run,
     ),
+    "access_logs": ("lines of access logs to columns, beside Python's re", access_logs.run),
     "kpl": ("aggregated records (KPL) to user records, with the hash filter on", kpl.run),
 }
 
