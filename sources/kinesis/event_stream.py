@@ -97,6 +97,8 @@ class Events:
         body: Of the reply.
         asked_us: When the subscription was asked for.
         clock: Microseconds since the epoch.
+        make_room: Called with the length of a frame of which only a part has come, before the rest
+            is read off the socket; what it raises ends the iteration.
 
     Raises:
         ReadTimeoutError: Nothing came within the client's read timeout.
@@ -105,7 +107,13 @@ class Events:
         ClientError: The service ended the subscription with an error.
     """
 
-    def __init__(self, body: Body, asked_us: int, clock: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        body: Body,
+        asked_us: int,
+        clock: Callable[[], int],
+        make_room: Callable[[int], None],
+    ) -> None:
         self.made_after_us: int | None = asked_us
         """A moment before the service made the event last yielded; None where none is known.
 
@@ -117,6 +125,7 @@ class Events:
         """
         self._body = body
         self._clock = clock
+        self._make_room = make_room
         self._delivered = False
 
     def __iter__(self) -> Iterator[Event]:
@@ -129,14 +138,19 @@ class Events:
     def _messages(self) -> Iterator[EventStreamMessage]:
         chunks = self._body.stream()
         pending = bytearray()
+        has_room = False
         while True:
             length = _frame_bytes(pending)
             if length is not None and len(pending) >= length:
                 with memoryview(pending) as view:
                     frame = view[:length].tobytes()
                 del pending[:length]
+                has_room = False
                 yield _checked(frame)
                 continue
+            if length is not None and not has_room:
+                self._make_room(length)
+                has_room = True
             chunk = self._wait(chunks, begins_frame=not pending)
             if chunk is None:
                 break

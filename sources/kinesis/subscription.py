@@ -2,7 +2,8 @@
 
 A step subscribes after the last position and stays with the subscription until it ends: the service
 ends each after 5 minutes, and the next step renews it. A step blocks its thread all that time, as
-botocore's streams do; how many threads there may be is `fan_out.py`'s affair.
+botocore's streams do; how many threads there may be is `fan_out.py`'s affair. An event larger than
+what comes at once (64 KiB) is read off the socket when the process has room for it.
 
 Guarantee: rows are queued once and in order. Each subscription begins after the continuation
 sequence number of the last event taken in, whatever ended the one before. Records that are on their
@@ -33,6 +34,7 @@ from sources.kinesis.event_stream import Body, Event, Events
 from sources.kinesis.lineage import Shard, child_shard
 from sources.kinesis.reader import ROOM_SECONDS, Position, ShardReader, Tip
 from sources.kinesis.records import Rows
+from sources.kinesis.share import PAUSED_SECONDS
 
 _logger = logging.getLogger("kinewax.sources.kinesis")
 
@@ -64,6 +66,10 @@ class Patience:
 
 class StalledError(Exception):
     """A subscription looks alive and brings nothing."""
+
+
+class _NoRoomError(Exception):
+    """The process has no room for the event that has begun to come."""
 
 
 class Subscription(ShardReader):
@@ -101,6 +107,7 @@ class Subscription(ShardReader):
         self._stalled = False
         self._brought = False  # an event, in this subscription
         self._takeovers = 0
+        self._reserved_bytes = 0  # for an event that is coming
         self._body: Body | None = None
         self._body_lock = threading.Lock()  # to hang up what its own thread is about to close
         self._closing = threading.Event()
@@ -138,6 +145,8 @@ class Subscription(ShardReader):
         """
         if self.closed:
             return None
+        if self._share.is_ahead(self._standing):
+            return PAUSED_SECONDS
         if not self._has_room():
             return ROOM_SECONDS
         if self._consumer.arn is None:
@@ -151,6 +160,7 @@ class Subscription(ShardReader):
             return self._failed(error)
         finally:
             self._waiting_since = None
+            self._release(None)
             with self._body_lock:
                 body, self._body = self._body, None
             if body is not None:
@@ -174,7 +184,10 @@ class Subscription(ShardReader):
         if self.closed:
             return "closed"  # before there was anything to hang up
         metrics.source_subscriptions.labels(self._stream).inc()
-        return self._read(Events(body, asked_us, self._clock))
+        try:
+            return self._read(Events(body, asked_us, self._clock, self._make_room))
+        except _NoRoomError:
+            return "closed" if self.closed else "full"
 
     def _read(self, events: Events) -> _Ending:
         for event in events:
@@ -208,7 +221,8 @@ class Subscription(ShardReader):
             message = "An event says neither where to go on nor which shards do"
             raise ResponseParserError(message)
         before = self._position
-        self._put_rows({"Records": event.records}, behind_ms)
+        _, memory_bytes = self._put_rows({"Records": event.records}, behind_ms)
+        self._release(memory_bytes)
         if continuation is None:
             self._put_end(children)
             return True
@@ -243,6 +257,21 @@ class Subscription(ShardReader):
             if time.monotonic() > deadline or self._closing.wait(ROOM_SECONDS):
                 return False
         return True
+
+    def _make_room(self, event_bytes: int) -> None:
+        """Reserve what an event and its rows will weigh; the frame says how long it is."""
+        self._waiting_since = None  # what follows isn't the service's delay
+        deadline = time.monotonic() + self._patience.full_seconds
+        while (reserved := self._share.reserve(self._standing, event_bytes)) is None:
+            if time.monotonic() > deadline or self._closing.wait(ROOM_SECONDS):
+                raise _NoRoomError
+        self._reserved_bytes = reserved
+        self._waiting_since = time.monotonic()
+
+    def _release(self, rows_bytes: int | None) -> None:
+        if self._reserved_bytes:
+            self._share.release(self._reserved_bytes, rows_bytes)
+            self._reserved_bytes = 0
 
     def _failed(self, error: Exception) -> float | None:
         if self.closed:

@@ -37,8 +37,12 @@ class Chunks:
             yield chunk
 
 
+def always_room(frame_bytes: int) -> None:
+    pass
+
+
 def events(*chunks: bytes | Exception) -> list[Any]:
-    return list(Events(Chunks(*chunks), ASKED_US, lambda: 0))
+    return list(Events(Chunks(*chunks), ASKED_US, lambda: 0, always_room))
 
 
 THREE = opening() + event([(1, b"a"), (2, b"b")], after=5) + event(after=9, behind_ms=4)
@@ -82,7 +86,7 @@ def test_a_wrong_length_is_found_before_its_bytes_are_waited_for():
 def test_an_end_within_a_frame_is_a_failed_call_behind_the_events_before_it():
     whole = event([(1, b"a")], after=5)
     for length in range(1, len(whole)):
-        found = iter(Events(Chunks(whole + whole[:length]), ASKED_US, lambda: 0))
+        found = iter(Events(Chunks(whole + whole[:length]), ASKED_US, lambda: 0, always_room))
         assert next(found).continuation_sequence_number == "5"
         with pytest.raises(ResponseParserError):
             next(found)
@@ -146,7 +150,7 @@ def test_an_event_is_known_to_be_made_after_the_request_or_after_a_long_wait(
                 now[0] += seconds
                 yield chunk
 
-    stream = Events(Timed(), ASKED_US, lambda: round(now[0] * 10))
+    stream = Events(Timed(), ASKED_US, lambda: round(now[0] * 10), always_room)
     found = [(e.continuation_sequence_number, stream.made_after_us) for e in stream]
     assert found == [
         ("1", ASKED_US),
@@ -156,3 +160,12 @@ def test_an_event_is_known_to_be_made_after_the_request_or_after_a_long_wait(
         ("5", None),
         ("6", 1130),
     ]
+
+
+def test_room_is_asked_for_once_a_frame_of_which_the_rest_is_still_to_come():
+    small, large = event(after=1), event([(1, b"x" * 1_000)], after=2)
+    asked: list[int] = []
+    cut = [large[place : place + 300] for place in range(0, len(large), 300)]
+    body = Chunks(small + small, *cut, small)
+    assert len(list(Events(body, ASKED_US, lambda: 0, asked.append))) == 4
+    assert asked == [len(large)]

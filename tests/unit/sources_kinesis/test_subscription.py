@@ -16,7 +16,7 @@ from sources.kinesis.event_stream import keep_body
 from sources.kinesis.lineage import HASH_KEYS, Shard
 from sources.kinesis.reader import End, Gone, Position, Tip
 from sources.kinesis.records import Rows
-from sources.kinesis.share import Share
+from sources.kinesis.share import PAUSED_SECONDS, Share
 from sources.kinesis.subscription import Patience, Subscription
 from tests.fakes.event_stream import (
     CONSUMER_ARN,
@@ -438,8 +438,8 @@ def test_a_slow_slot_holds_up_the_subscription_and_then_ends_it_with_little_in_m
             yield event([(number, b"x" * 50_000)], after=number)
 
     server.subscribe = lambda _: endless()
-    share = Share(200_000)
-    share.readers = 1
+    share = Share(800_000)
+    share.readers = 4
     patience = Patience(full_seconds=0.1, call_seconds=0.0, renew_seconds=0.0)
     setup = Setup(server, share=share, patience=patience)
     assert setup.reader.step() == 0.0  # given up, though 97 events were to come
@@ -469,6 +469,78 @@ def test_a_held_up_subscription_goes_on_when_the_slot_takes_rows(server):
     taken += setup.items()
     assert [item.sequence for item in taken] == [str(n) for n in range(1, 20)]
     assert results == [0.0]
+    assert len(server.positions()) == 1
+
+
+def test_a_large_event_is_read_when_the_process_has_room_for_it_and_not_before(server):
+    large, small = b"x" * 300_000, b"x" * 100
+    scripts = [sent(event([(1, small)], after=1), event([(2, large)], after=2))]
+    server.subscribe = scripted(*scripts, sent(event([(2, large)], after=2)))
+    share = Share(2_000_000)
+    share.readers = 1
+    patience = Patience(full_seconds=0.2, call_seconds=0.0, renew_seconds=0.0)
+    setup = Setup(server, share=share, patience=patience)
+    other = share.join()
+    reserved = share.reserve(other, 500_000)  # a reply that is under way to another reader
+    assert reserved is not None
+    assert setup.reader.step() == 0.0  # given up after the small event, which has come whole
+    assert setup.payloads() == [small]
+    share.release(reserved, None)
+    setup.reader.step()
+    assert setup.payloads() == [large]
+    assert server.positions()[1] == after(1)
+    assert share.reserve(other, 650_000) is not None  # nothing is kept reserved
+
+
+def test_an_event_larger_than_all_the_room_is_read_alone(server):
+    large = b"x" * 3_000_000
+    server.subscribe = scripted(sent(event([(1, large)], after=1)))
+    share = Share(1_000_000)
+    share.readers = 1
+    patience = Patience(full_seconds=0.0, call_seconds=0.0, renew_seconds=0.0)
+    setup = Setup(server, share=share, patience=patience)
+    setup.reader.step()
+    assert setup.payloads() == [large]
+
+
+def test_room_is_given_back_when_a_large_event_breaks_off(server):
+    cut = event([(1, b"x" * 300_000)], after=1)[:200_000]
+    server.subscribe = scripted(sent(cut))
+    share = Share(2_000_000)
+    share.readers = 1
+    setup = Setup(server, share=share)
+    setup.reader.step()
+    assert share.reserve(share.join(), 650_000) is not None
+
+
+def test_waiting_for_room_is_no_stall_of_the_service(server):
+    server.subscribe = scripted(sent(event([(1, b"x" * 300_000)], after=1)))
+    share = Share(2_000_000)
+    share.readers = 1
+    patience = Patience(stall_seconds=0.0, full_seconds=600.0, call_seconds=0.0, renew_seconds=0.0)
+    setup = Setup(server, share=share, patience=patience)
+    other = share.join()
+    reserved = share.reserve(other, 600_000)
+    assert reserved is not None
+    thread, _ = in_thread(setup.reader.step)
+    until(lambda: share._first is not None)  # it was refused room
+    setup.reader.watch()
+    share.release(reserved, None)
+    until(lambda: not thread.is_alive())
+    assert len(setup.payloads()) == 1
+
+
+def test_a_shard_that_is_ahead_looks_four_times_a_second_whether_it_still_is(server):
+    server.subscribe = scripted(sent(event([(4_000, b"x")], after=4_000)))
+    share = Share(1 << 20, max_drift_seconds=300.0)
+    share.readers = 2
+    patience = Patience(full_seconds=0.0, call_seconds=0.0, renew_seconds=0.0)
+    setup = Setup(server, share=share, patience=patience)
+    slow = share.join()
+    slow.next_us, slow.waiting_bytes = 1_700_000_000_000_000, 1
+    setup.reader.step()
+    assert setup.payloads() == [b"x"]
+    assert [setup.reader.step() for _ in range(3)] == [PAUSED_SECONDS] * 3
     assert len(server.positions()) == 1
 
 
