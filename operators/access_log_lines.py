@@ -60,6 +60,12 @@ _USUAL_TIME = len("[17/May/2015:10:05:03 +0000] ")
 
 
 @njit(cache=True)
+def _at(array: Array, place: int) -> Any:
+    """Return an element; numba spends time on negative places where it can't rule them out."""
+    return array[np.uint64(place)]
+
+
+@njit(cache=True)
 def _find(words: Array, at: int, end: int, one: int, other: int) -> int:
     """Return where the first byte `one` or `other` stands in [at, end), or `end`.
 
@@ -71,14 +77,14 @@ def _find(words: Array, at: int, end: int, one: int, other: int) -> int:
     ones, others = np.uint64(one) * _ONES, np.uint64(other) * _ONES
     index = at >> 3
     before = (_1 << np.uint64((at & 7) << 3)) - _1
-    word = words[index]
+    word = _at(words, index)
     x, y = (word ^ ones) | before, (word ^ others) | before
     hits = (((x - _ONES) & ~x) | ((y - _ONES) & ~y)) & _HIGHS
     while hits == 0:
         index += 1
         if index << 3 >= end:
             return end
-        word = words[index]
+        word = _at(words, index)
         x, y = word ^ ones, word ^ others
         hits = (((x - _ONES) & ~x) | ((y - _ONES) & ~y)) & _HIGHS
     below = (hits & (~hits + _1)) - _1  # ones below the lowest hit, which is a byte's highest bit
@@ -92,7 +98,7 @@ def _find(words: Array, at: int, end: int, one: int, other: int) -> int:
 @njit(cache=True)
 def _digit(text: Array, at: int) -> Any:
     """Return a digit's value; for other characters it isn't in 0 to 9."""
-    return text[at] - _ZERO
+    return _at(text, at) - _ZERO
 
 
 @njit(cache=True)
@@ -127,7 +133,11 @@ def _days_since_epoch(year: int, month: int, day: int) -> int:
 def _month_named(text: Array, at: int) -> int:
     for month in range(12):
         name = _MONTH_NAMES[month]
-        if text[at] == name[0] and text[at + 1] == name[1] and text[at + 2] == name[2]:
+        if (
+            _at(text, at) == name[0]
+            and _at(text, at + 1) == name[1]
+            and _at(text, at + 2) == name[2]
+        ):
             return month + 1
     return 0
 
@@ -135,10 +145,10 @@ def _month_named(text: Array, at: int) -> int:
 @njit(cache=True)
 def _zone_seconds(text: Array, at: int, end: int) -> int:
     """Return a zone's offset: `+hhmm`, `+hh:mm`, `Z`, or nothing, which is UTC."""
-    if at == end or (at + 1 == end and text[at] == _LETTER_Z):
+    if at == end or (at + 1 == end and _at(text, at) == _LETTER_Z):
         return 0
     size = end - at
-    if size == 6 and text[at + 3] == _COLON:
+    if size == 6 and _at(text, at + 3) == _COLON:
         minutes = _digits(text, at + 4, end)
     elif size == 5:
         minutes = _digits(text, at + 3, end)
@@ -148,9 +158,9 @@ def _zone_seconds(text: Array, at: int, end: int) -> int:
     if minutes < 0 or hours < 0 or minutes > 59 or hours > 23:
         return _NOT_A_NUMBER
     seconds = (hours * 60 + minutes) * 60
-    if text[at] == _PLUS:
+    if _at(text, at) == _PLUS:
         return seconds
-    return -seconds if text[at] == _DASH else _NOT_A_NUMBER
+    return -seconds if _at(text, at) == _DASH else _NOT_A_NUMBER
 
 
 @njit(cache=True)
@@ -158,12 +168,16 @@ def _time_us(text: Array, at: int, end: int) -> int:
     """Return the time in [at, end), `17/May/2015:10:05:03 +0000` or ISO, or _NOT_A_NUMBER."""
     if end - at < 19:
         return _NOT_A_NUMBER
-    if text[at + 2] == _SLASH and text[at + 6] == _SLASH and text[at + 11] == _COLON:
+    if _at(text, at + 2) == _SLASH and _at(text, at + 6) == _SLASH and _at(text, at + 11) == _COLON:
         days = _days_since_epoch(
             _digits(text, at + 7, at + 11), _month_named(text, at + 3), _digits(text, at, at + 2)
         )
         clock = at + 12
-    elif text[at + 4] == _DASH and text[at + 7] == _DASH and text[at + 10] == _LETTER_T:
+    elif (
+        _at(text, at + 4) == _DASH
+        and _at(text, at + 7) == _DASH
+        and _at(text, at + 10) == _LETTER_T
+    ):
         days = _days_since_epoch(
             _digits(text, at, at + 4), _digits(text, at + 5, at + 7), _digits(text, at + 8, at + 10)
         )
@@ -171,16 +185,16 @@ def _time_us(text: Array, at: int, end: int) -> int:
     else:
         return _NOT_A_NUMBER
     rest = clock + 8
-    if days == _NOT_A_NUMBER or rest > end or text[clock + 2] != _COLON:
+    if days == _NOT_A_NUMBER or rest > end or _at(text, clock + 2) != _COLON:
         return _NOT_A_NUMBER
-    if text[clock + 5] != _COLON:
+    if _at(text, clock + 5) != _COLON:
         return _NOT_A_NUMBER
     hour, minute = _digits(text, clock, clock + 2), _digits(text, clock + 3, clock + 5)
     second = _digits(text, clock + 6, rest)
     if hour < 0 or hour > 23 or minute < 0 or minute > 59 or second < 0 or second > 59:
         return _NOT_A_NUMBER
     fraction_us = 0
-    if rest < end and text[rest] == _DOT:
+    if rest < end and _at(text, rest) == _DOT:
         unit_us = _US
         rest += 1
         first = rest
@@ -190,7 +204,7 @@ def _time_us(text: Array, at: int, end: int) -> int:
             rest += 1
         if rest == first:
             return _NOT_A_NUMBER
-    if rest + 1 < end and text[rest] == _SPACE:
+    if rest + 1 < end and _at(text, rest) == _SPACE:
         rest += 1
     zone_seconds = _zone_seconds(text, rest, end)
     if zone_seconds == _NOT_A_NUMBER:
@@ -204,14 +218,14 @@ def _time_us(text: Array, at: int, end: int) -> int:
 
 @njit(cache=True)
 def _skip_blanks(text: Array, at: int, end: int) -> int:
-    while at < end and _IN_BLANK[text[at]]:
+    while at < end and _IN_BLANK[_at(text, at)]:
         at += 1
     return at
 
 
 @njit(cache=True)
 def _word_end(text: Array, at: int, end: int) -> int:
-    while at < end and not _IN_BLANK[text[at]]:
+    while at < end and not _IN_BLANK[_at(text, at)]:
         at += 1
     return at
 
@@ -227,9 +241,9 @@ def _closing_quote(text: Array, words: Array, at: int, end: int) -> int:
         at = _find(words, at, end, _QUOTE, _BACKSLASH)
         if at >= end:
             return end
-        if text[at] == _BACKSLASH:
+        if _at(text, at) == _BACKSLASH:
             at += 2
-        elif at + 1 == end or _IN_BLANK[text[at + 1]]:
+        elif at + 1 == end or _IN_BLANK[_at(text, at + 1)]:
             return at
         else:
             at += 1
@@ -239,7 +253,7 @@ def _closing_quote(text: Array, words: Array, at: int, end: int) -> int:
 @njit(cache=True)
 def _put(spans: Array, field: int, line: int, begin: int, end: int, text: Array) -> None:
     """Note a text; `-` is written for one that isn't there."""
-    if end - begin == 1 and text[begin] == _DASH:
+    if end - begin == 1 and _at(text, begin) == _DASH:
         end = begin
     spans[field, 0, line] = begin
     spans[field, 1, line] = end
@@ -253,17 +267,17 @@ def _is_empty(spans: Array, field: int, line: int) -> bool:
 @njit(cache=True)
 def _without_port(text: Array, begin: int, end: int) -> Span:
     """Return `host` of `host`, `host:port`, `[host]` and `[host]:port`."""
-    if begin < end and text[begin] == _OPEN:
+    if begin < end and _at(text, begin) == _OPEN:
         for place in range(begin + 1, end):
-            if text[place] == _CLOSE:
+            if _at(text, place) == _CLOSE:
                 return begin + 1, place
     place = end
     while place > begin and 0 <= _digit(text, place - 1) <= 9:
         place -= 1
-    if place in (begin, end) or text[place - 1] != _COLON:
+    if place in (begin, end) or _at(text, place - 1) != _COLON:
         return begin, end
     for earlier in range(begin, place - 1):
-        if text[earlier] == _COLON:  # an IPv6 address without brackets has no port
+        if _at(text, earlier) == _COLON:  # an IPv6 address without brackets has no port
             return begin, end
     return begin, place - 1
 
@@ -273,11 +287,11 @@ def _is_address(text: Array, begin: int, end: int) -> bool:
     """Tell what looks like an IP address without a port."""
     colons, dots, letters = 0, 0, 0
     for place in range(begin, end):
-        if text[place] == _COLON:
+        if _at(text, place) == _COLON:
             colons += 1
-        elif text[place] == _DOT:
+        elif _at(text, place) == _DOT:
             dots += 1
-        elif _IN_HEX[text[place]]:
+        elif _IN_HEX[_at(text, place)]:
             letters += not 0 <= _digit(text, place) <= 9
         else:
             return False
@@ -291,31 +305,31 @@ def _put_request(text: Array, words: Array, begin: int, end: int, line: int, spa
     for field in range(METHOD, PROTOCOL + 1):
         spans[field, 0, line] = spans[field, 1, line] = begin
     method_end = begin
-    while method_end < end and _IN_TOKEN[text[method_end]]:
+    while method_end < end and _IN_TOKEN[_at(text, method_end)]:
         method_end += 1
-    if method_end in (begin, end) or not _IN_BLANK[text[method_end]]:
+    if method_end in (begin, end) or not _IN_BLANK[_at(text, method_end)]:
         return
     target = _skip_blanks(text, method_end, end)
-    while end > target and _IN_BLANK[text[end - 1]]:
+    while end > target and _IN_BLANK[_at(text, end - 1)]:
         end -= 1
     if target == end:
         return
     last = end
-    while last > target and not _IN_BLANK[text[last - 1]]:
+    while last > target and not _IN_BLANK[_at(text, last - 1)]:
         last -= 1
     target_end = end
     if (
         last > target
         and end - last >= 5
-        and text[last] == ord("H")
-        and text[last + 1] == ord("T")
-        and text[last + 2] == ord("T")
-        and text[last + 3] == ord("P")
-        and text[last + 4] == _SLASH
+        and _at(text, last) == ord("H")
+        and _at(text, last + 1) == ord("T")
+        and _at(text, last + 2) == ord("T")
+        and _at(text, last + 3) == ord("P")
+        and _at(text, last + 4) == _SLASH
     ):
         spans[PROTOCOL, 0, line], spans[PROTOCOL, 1, line] = last, end
         target_end = last
-        while _IN_BLANK[text[target_end - 1]]:
+        while _IN_BLANK[_at(text, target_end - 1)]:
             target_end -= 1
     path_end = _find(words, target, target_end, _QUESTION, _QUESTION)
     spans[METHOD, 0, line], spans[METHOD, 1, line] = begin, method_end
@@ -343,19 +357,19 @@ def _put_head(
     last_end = at
     while at < end:
         first = at
-        if text[at] == _QUOTE:
+        if _at(text, at) == _QUOTE:
             at = _closing_quote(text, words, at + 1, end)
             item_begin, item_end = first + 1, at
             at = min(at + 1, end)
         else:
             at = _word_end(text, at, end)
-            while text[at - 1] == _COMMA:  # a list goes on behind a comma
+            while _at(text, at - 1) == _COMMA:  # a list goes on behind a comma
                 following = _skip_blanks(text, at, end)
                 if following == end:
                     break
                 at = _word_end(text, following, end)
             item_begin, item_end = first, at
-            is_list = text[first] == _ROUND_OPEN and text[at - 1] == _ROUND_CLOSE
+            is_list = _at(text, first) == _ROUND_OPEN and _at(text, at - 1) == _ROUND_CLOSE
             if is_list and count > 0:
                 _put(spans, FORWARDED_FOR, line, first + 1, at - 1, text)
                 at = _skip_blanks(text, at, end)
@@ -395,7 +409,7 @@ def _put_head(
 
 @njit(cache=True)
 def _is_dash(text: Array, item: Array) -> bool:
-    return bool(item[1] - item[0] == 1 and text[item[0]] == _DASH)
+    return bool(item[1] - item[0] == 1 and _at(text, item[0]) == _DASH)
 
 
 @njit(cache=True)
@@ -410,7 +424,7 @@ def _put_tail(
         at = _skip_blanks(text, at, end)
         if at >= end:
             return
-        if text[at] != _QUOTE:
+        if _at(text, at) != _QUOTE:
             at = _word_end(text, at, end)
             continue
         closed = _closing_quote(text, words, at + 1, end)
@@ -441,7 +455,7 @@ def _parse_line(
     last_of_list: bool,
 ) -> int:
     """Parse the line in [begin, end) and return GOOD, or why it isn't one."""
-    while end > begin and (_IN_BLANK[text[end - 1]] or text[end - 1] == _CR):
+    while end > begin and (_IN_BLANK[_at(text, end - 1)] or _at(text, end - 1) == _CR):
         end -= 1
     begin = _skip_blanks(text, begin, end)
     if begin == end:
@@ -453,7 +467,7 @@ def _parse_line(
     unquoted = begin
     while True:
         quote = _find(words, unquoted, end, _QUOTE, _BACKSLASH)
-        while quote < end and text[quote] == _BACKSLASH:
+        while quote < end and _at(text, quote) == _BACKSLASH:
             quote = _find(words, quote + 2, end, _QUOTE, _BACKSLASH)
         if quote >= end:
             if not seen_quote:
@@ -462,15 +476,15 @@ def _parse_line(
         seen_quote = True
         moment, bracket, close = _NOT_A_NUMBER, quote, quote
         usual = quote - _USUAL_TIME
-        if usual > unquoted and text[usual] == _OPEN and text[quote - 2] == _CLOSE:
+        if usual > unquoted and _at(text, usual) == _OPEN and _at(text, quote - 2) == _CLOSE:
             moment = _time_us(text, usual + 1, quote - 2)
             if moment != _NOT_A_NUMBER:
                 bracket = usual  # there was no need to look for it
         while bracket > unquoted and moment == _NOT_A_NUMBER:
             bracket -= 1
-            if text[bracket] == _CLOSE:
+            if _at(text, bracket) == _CLOSE:
                 close = bracket
-            elif text[bracket] == _OPEN:
+            elif _at(text, bracket) == _OPEN:
                 seen_bracket = True
                 if close < quote:
                     moment = _time_us(text, bracket + 1, close)
@@ -487,16 +501,16 @@ def _parse_line(
     at = _skip_blanks(text, request_end + 1, end)
     after = _word_end(text, at, end)
     status = 0
-    if not (after - at == 1 and text[at] == _DASH):
+    if not (after - at == 1 and _at(text, at) == _DASH):
         status = _digits(text, at, after)
         if status < 0 or after - at != 3:
             return BAD_STATUS
     numbers[STATUS, line] = status
     at = _skip_blanks(text, after, end)
     size = 0
-    if at < end and text[at] != _QUOTE:
+    if at < end and _at(text, at) != _QUOTE:
         after = _word_end(text, at, end)
-        if not (after - at == 1 and text[at] == _DASH):
+        if not (after - at == 1 and _at(text, at) == _DASH):
             size = _digits(text, at, after)
             if size < 0:
                 return BAD_SIZE

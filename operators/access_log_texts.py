@@ -121,8 +121,8 @@ class SpanCodes:
 @njit(cache=True)
 def _word_at(words: Array, at: int) -> Any:
     """Return the eight bytes from `at`, the first one lowest."""
-    index, shift = at >> 3, np.uint64((at & 7) << 3)
-    return (words[index] >> shift) | ((words[index + 1] << (_63 - shift)) << _1)
+    index, shift = np.uint64(at >> 3), np.uint64((at & 7) << 3)  # unsigned: see _at of the lines
+    return (words[index] >> shift) | ((words[index + _1] << (_63 - shift)) << _1)
 
 
 @njit(cache=True)
