@@ -332,14 +332,13 @@ def _rejects(
     payload_of = source[bad]
     rank = np.arange(len(bad)) - np.searchsorted(payload_of, payload_of)
     is_told = rank < np.where(good[payload_of], _MAXIMUM_REJECTS, 1)
-    for line, index, number in zip(
-        bad[is_told].tolist(), payload_of[is_told].tolist(), rank[is_told].tolist(), strict=True
-    ):
+    for place in np.flatnonzero(is_told).tolist():
+        line, index = int(bad[place]), int(payload_of[place])
         piece = lines.cut(line)
         if not good[index]:
             piece = payloads[index]
-        elif number == _MAXIMUM_REJECTS - 1:
-            rest = bad[(payload_of == index) & (rank >= number)]
+        elif rank[place] == _MAXIMUM_REJECTS - 1:
+            rest = bad[place : np.searchsorted(payload_of, index, side="right")]
             piece = b"\n".join(map(lines.cut, rest.tolist()))
         yield _reject(index, int(lines.reasons[line]), piece)
 
