@@ -11,6 +11,7 @@ subscription.py  ... by being sent it: one SubscribeToShard a step
 event_stream.py  frames of a subscription to typed events
 consumer.py      in whose name a process subscribes
 fan_out.py       the subscriptions of a process, and their watchdog
+retention.py     whether a shard is read more slowly than it is forgotten
 share.py         what readers divide: memory, and how far apart they may be
 records.py       a reply's body to columns
 kpl.py           aggregated records

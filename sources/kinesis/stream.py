@@ -132,6 +132,7 @@ class Stream:
             "rng": self._rng,
             "learn": self.lister.learn,
             "on_loss": self.on_loss,
+            "retention_us": self._retention_us,
         }
         with self._lock:
             self._share.readers += 1
@@ -147,7 +148,6 @@ class Stream:
             position,
             client=self._client,
             pacing=self._pacing,
-            retention_us=self._retention_us,
             **options,
         )
         self._prefetch.add(reader.step, delay_seconds)

@@ -20,6 +20,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -34,6 +35,7 @@ from sources.kinesis.event_stream import Body, Event, Events
 from sources.kinesis.lineage import Shard, child_shard
 from sources.kinesis.reader import ROOM_SECONDS, Position, ShardReader, Tip
 from sources.kinesis.records import Rows
+from sources.kinesis.retention import RetentionWatch
 from sources.kinesis.share import PAUSED_SECONDS
 
 _logger = logging.getLogger("kinewax.sources.kinesis")
@@ -81,6 +83,7 @@ class Subscription(ShardReader):
         client: A Kinesis client with `event_stream.keep_body` registered.
         consumer: In whose name.
         patience: With subscriptions.
+        retention_us: How long the stream keeps records; None to leave losses unnoticed.
         options: What every reader takes (`Any`: typed by `ShardReader`).
     """
 
@@ -94,12 +97,14 @@ class Subscription(ShardReader):
         client: FanOutClient,
         consumer: Consumer,
         patience: Patience,
+        retention_us: Callable[[], int] | None = None,
         **options: Any,
     ) -> None:
         super().__init__(shard, position, **options)
         self._client = client
         self._consumer = consumer
         self._patience = patience
+        self._retention = None if retention_us is None else RetentionWatch(retention_us)
         self._may_call = 0.0  # monotonic seconds, as all below
         self._opened = 0.0
         self._progressed = 0.0
@@ -220,6 +225,7 @@ class Subscription(ShardReader):
             # Taken at its word it would be the end of the shard, but that names the children.
             message = "An event says neither where to go on nor which shards do"
             raise ResponseParserError(message)
+        self._check_retention(behind_ms)
         before = self._position
         _, memory_bytes = self._put_rows({"Records": event.records}, behind_ms)
         self._release(memory_bytes)
@@ -234,6 +240,13 @@ class Subscription(ShardReader):
             self._put_nothing(behind_ms, made_after_us)
         self._check_progress(event, before)
         return False
+
+    def _check_retention(self, behind_ms: int | None) -> None:
+        if self._retention is not None:
+            # What was pushed left the service earlier, and is judged as of its coming.
+            why = self._retention.loss(self._clock(), behind_ms)
+            if why is not None:
+                self._on_loss(self.shard.id, why)
 
     def _put_nothing(self, behind_ms: int | None, made_after_us: int | None) -> None:
         if self._position.sequence is not None and self._position.sub_sequence is None:

@@ -32,6 +32,7 @@ from tests.fakes.event_stream import (
 from tests.fakes.kinesis import aggregate
 
 SHARD = "shardId-000000000000"
+HOUR_US = 3_600_000_000
 NOW_US = 1_800_000_000_000_000
 AT_ONCE = Patience(call_seconds=0.0, renew_seconds=0.0)
 DEADLINE_SECONDS = 20.0
@@ -60,6 +61,7 @@ class Setup:
     ) -> None:
         self.learned: list[Shard] = []
         self.losses: list[str] = []
+        self.now_us = NOW_US
         self.fails_on_loss = fails_on_loss
         self.consumer = NamedConsumer()
         client = subscriber(server.endpoint)
@@ -72,10 +74,11 @@ class Setup:
             patience=patience,
             stream="subscription-test",
             share=share or Share(1 << 20),
-            clock=lambda: NOW_US,
+            clock=lambda: self.now_us,
             rng=random.Random(1),
             learn=self.learned.extend,
             on_loss=self.on_loss,
+            retention_us=lambda: 24 * HOUR_US,
         )
 
     def on_loss(self, shard: str, why: str) -> None:
@@ -424,6 +427,24 @@ def test_a_subscription_that_outlives_its_five_minutes_is_renewed_all_the_same(s
     assert results == [0.0]
 
 
+def test_falling_behind_retention_between_two_subscriptions_is_told_once(server):
+    hours_behind = 20
+    server.subscribe = scripted(
+        sent(event([(1, b"a")], after=1, behind_ms=hours_behind * 3_600_000)),
+        sent(event([(9, b"b")], after=9, behind_ms=24 * 3_600_000)),
+    )
+    setup = Setup(server)
+    setup.reader.step()
+    assert setup.losses == []
+    setup.now_us += 5 * HOUR_US  # held up for so long: an hour has expired
+    setup.reader.step()
+    assert len(setup.losses) == 1
+    assert "by 1.0 hours" in setup.losses[0]
+    setup.reader.step()
+    assert len(setup.losses) == 1
+    assert setup.payloads() == [b"a", b"b", b"b"]
+
+
 # ---- a slow slot, and closing ----
 
 
@@ -523,7 +544,7 @@ def test_waiting_for_room_is_no_stall_of_the_service(server):
     reserved = share.reserve(other, 600_000)
     assert reserved is not None
     thread, _ = in_thread(setup.reader.step)
-    until(lambda: share._first is not None)  # it was refused room
+    until(lambda: bool(share._line))  # it was refused room
     setup.reader.watch()
     share.release(reserved, None)
     until(lambda: not thread.is_alive())
