@@ -24,7 +24,8 @@ from pathlib import Path
 from typing import Any
 
 from messages import Lines
-from operators.access_log import FIELDS, TIME, AccessLogDecoder, AccessLogFormat
+from operators.access_log import FIELDS, TIME, AccessLogFormat
+from operators.access_log_decode import AccessLogDecoder
 from operators.access_log_seed import SEED_FIELDS
 from operators.codes import TextCodes
 from operators.spec import Field

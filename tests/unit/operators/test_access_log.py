@@ -6,14 +6,9 @@ import numpy as np
 import pytest
 
 from messages import Lines
-from operators.access_log import (
-    FIELDS,
-    REASONS,
-    TIME,
-    AccessLogDecoder,
-    AccessLogFormat,
-)
+from operators.access_log import FIELDS, REASONS, TIME, AccessLogFormat
 from operators.access_log_clients import Networks, client_of
+from operators.access_log_decode import AccessLogDecoder
 from operators.access_log_seed import KEYS, SEED_FIELDS, seed_records
 from operators.access_log_texts import readable
 from operators.codes import TextCodes

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from errors import SettingsError
-from operators.access_log import FIELDS, TIME, AccessLogDecoder, AccessLogFormat
+from operators.access_log import FIELDS, TIME, AccessLogFormat
+from operators.access_log_decode import AccessLogDecoder
 from operators.codes import TextCodes
 from producers.access_log_attacks import DISTRIBUTED_CLIENTS, KINDS
 from producers.access_log_pages import PAGES
