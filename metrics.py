@@ -62,7 +62,7 @@ kinesis_prefetch_bytes = Gauge(
     "kinewax_kinesis_prefetch_bytes",
     "Memory of the rows that were read ahead of the dataflow.",
     ["stream", "shard"],
-    multiprocess_mode="livesum",
+    multiprocess_mode="livemax",  # one process reads a shard
 )
 kinesis_empty_polls = Counter(
     "kinewax_kinesis_empty_polls_total", "Replies without a record.", ["stream", "shard"]
@@ -182,7 +182,8 @@ OF_SHARDS = (
 """Those with a series a shard, which goes when the shard is read to its end."""
 
 CLOSED = -1.0
-"""`behind_latest_seconds` of a shard that is read no more, where series can't be removed."""
+"""`kinesis_prefetch_bytes` of a shard that is read no more, where series can't be removed. It is
+the first metric that a shard has: one without it, in any process that lives, is read by nobody."""
 
 METRICS = tuple(
     value for value in list(vars().values()) if isinstance(value, Counter | Gauge | Histogram)

@@ -20,11 +20,12 @@ import json
 import mmap
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
 HASH_KEYS = 1 << 128
+_FIRST_SEQUENCE = 49_600_000_000_000 * 10**42
 REPLY_RECORDS = 10_000
 
 
@@ -34,16 +35,64 @@ def write_shards(directory: Path, payloads: Iterable[bytes], shards: int, arriva
     ends: list[list[int]] = [[0] for _ in files]
     for number, payload in enumerate(payloads):
         shard = number % shards
-        data = base64.b64encode(payload).decode()
-        entry = (
-            f'{{"Data":"{data}","PartitionKey":"2103807459595387724",'
-            f'"ApproximateArrivalTimestamp":{arrival:.3f},'
-            f'"SequenceNumber":"{49_600_000_000_000 * 10**42 + number}"}},'
-        )
-        ends[shard].append(ends[shard][-1] + files[shard].write(entry.encode()))
+        entry = written(payload, number, arrival)
+        ends[shard].append(ends[shard][-1] + files[shard].write(entry))
     for shard, file in enumerate(files):
         file.close()
         np.save(directory / f"{shard}.npy", np.array(ends[shard], np.int64))
+
+
+def written(payload: bytes, number: int, arrival: float) -> bytes:
+    """Return a record as it stands in a reply, and a comma."""
+    data = base64.b64encode(payload).decode()
+    return (
+        f'{{"Data":"{data}","PartitionKey":"2103807459595387724",'
+        f'"ApproximateArrivalTimestamp":{arrival:.3f},'
+        f'"SequenceNumber":"{_FIRST_SEQUENCE + number}"}},'
+    ).encode()
+
+
+def replied(iterator: str, behind_ms: int, records: bytes) -> bytes:
+    """Return a reply to GetRecords; `records` as `written`, the last comma included."""
+    head = f'{{"MillisBehindLatest":{behind_ms},"NextShardIterator":"{iterator}","Records":['
+    return b"".join((head.encode(), memoryview(records)[:-1], b"]}"))
+
+
+def described(shards: int) -> bytes:
+    """Return a reply to DescribeStreamSummary."""
+    summary = {
+        "StreamARN": "arn:aws:kinesis:eu-west-1:000000000000:stream/canned",
+        "StreamName": "canned",
+        "StreamStatus": "ACTIVE",
+        "StreamCreationTimestamp": 1_700_000_000,
+        "RetentionPeriodHours": 24,
+        "EnhancedMonitoring": [],
+        "OpenShardCount": shards,
+    }
+    return json.dumps({"StreamDescriptionSummary": summary}).encode()
+
+
+def listed(shards: int) -> bytes:
+    """Return a reply to ListShards: so many that divide the key space equally."""
+    entries = [
+        {
+            "ShardId": f"shardId-{number:012d}",
+            "HashKeyRange": {
+                "StartingHashKey": str(HASH_KEYS * number // shards),
+                "EndingHashKey": str(HASH_KEYS * (number + 1) // shards - 1),
+            },
+            "SequenceNumberRange": {"StartingSequenceNumber": "0"},
+        }
+        for number in range(shards)
+    ]
+    return json.dumps({"Shards": entries}).encode()
+
+
+class Stream(Protocol):
+    """What answers."""
+
+    def answer(self, operation: str, asked: dict[str, Any]) -> bytes:
+        """Return the body of a reply (`Any`: JSON)."""
 
 
 class _Shards:
@@ -71,18 +120,9 @@ class _Shards:
                     {"ShardIterator": f"{shard} {self._place(asked, shard)}"}
                 ).encode()
             case "ListShards":
-                return json.dumps({"Shards": [*map(self._listed, range(len(self.ends)))]}).encode()
+                return listed(len(self.ends))
             case "DescribeStreamSummary":
-                summary = {
-                    "StreamARN": "arn:aws:kinesis:eu-west-1:000000000000:stream/canned",
-                    "StreamName": "canned",
-                    "StreamStatus": "ACTIVE",
-                    "StreamCreationTimestamp": 1_700_000_000,
-                    "RetentionPeriodHours": 24,
-                    "EnhancedMonitoring": [],
-                    "OpenShardCount": len(self.ends),
-                }
-                return json.dumps({"StreamDescriptionSummary": summary}).encode()
+                return described(len(self.ends))
         message = f"No such operation here: {operation}"
         raise ValueError(message)
 
@@ -92,34 +132,20 @@ class _Shards:
         most = min(asked["Limit"], REPLY_RECORDS) if self._obey_limit else REPLY_RECORDS
         last = min(first + most, len(ends) - 1)
         behind_ms = 0 if last == len(ends) - 1 else 60_000
-        head = (
-            f'{{"MillisBehindLatest":{behind_ms},"NextShardIterator":"{shard} {last}","Records":['
-        )
-        records = self._data[shard][int(ends[first]) : max(int(ends[last]) - 1, 0)]
-        return b"".join((head.encode(), records if last > first else b"", b"]}"))
+        records = self._data[shard][int(ends[first]) : int(ends[last])]
+        return replied(f"{shard} {last}", behind_ms, records)
 
     def _place(self, asked: dict[str, Any], shard: int) -> int:
         if "StartingSequenceNumber" not in asked:
             return 0
-        number = int(asked["StartingSequenceNumber"]) - 49_600_000_000_000 * 10**42
+        number = int(asked["StartingSequenceNumber"]) - _FIRST_SEQUENCE
         after = asked["ShardIteratorType"] == "AFTER_SEQUENCE_NUMBER"
         place = (number - shard) // len(self.ends)
         return place + 1 if after else place
 
-    def _listed(self, number: int) -> dict[str, Any]:
-        shards = len(self.ends)
-        return {
-            "ShardId": f"shardId-{number:012d}",
-            "HashKeyRange": {
-                "StartingHashKey": str(HASH_KEYS * number // shards),
-                "EndingHashKey": str(HASH_KEYS * (number + 1) // shards - 1),
-            },
-            "SequenceNumberRange": {"StartingSequenceNumber": "0"},
-        }
-
 
 async def _converse(
-    shards: _Shards, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    stream: Stream, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
 ) -> None:
     try:
         while True:
@@ -128,7 +154,7 @@ async def _converse(
                 name.lower(): value for name, _, value in (line.partition(": ") for line in head)
             }
             asked = json.loads(await reader.readexactly(int(fields["content-length"])))
-            body = shards.answer(fields["x-amz-target"].rpartition(".")[2], asked)
+            body = stream.answer(fields["x-amz-target"].rpartition(".")[2], asked)
             writer.write(
                 b"HTTP/1.1 200 OK\r\nContent-Type: application/x-amz-json-1.1\r\n"
                 b"Content-Length: %d\r\n\r\n" % len(body)
@@ -139,11 +165,10 @@ async def _converse(
         writer.close()
 
 
-async def serve(directory: Path, *, obey_limit: bool) -> None:
+async def serve(stream: Stream) -> None:
     """Answer until ended."""
-    shards = _Shards(directory, obey_limit=obey_limit)
     server = await asyncio.start_server(
-        lambda reader, writer: _converse(shards, reader, writer), "127.0.0.1", 0
+        lambda reader, writer: _converse(stream, reader, writer), "127.0.0.1", 0, backlog=1000
     )
     print(server.sockets[0].getsockname()[1], flush=True)
     await server.serve_forever()
@@ -154,4 +179,4 @@ if __name__ == "__main__":
     parser.add_argument("directory", type=Path)
     parser.add_argument("--obey-limit", action="store_true")
     arguments = parser.parse_args()
-    asyncio.run(serve(arguments.directory, obey_limit=arguments.obey_limit))
+    asyncio.run(serve(_Shards(arguments.directory, obey_limit=arguments.obey_limit)))

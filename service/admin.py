@@ -55,24 +55,25 @@ class _Workers(Collector):
         own = {metric.name for collector in _SUPERVISORS for metric in collector.collect()}
         collector = MultiProcessCollector(None, path=str(self._directory))  # type: ignore[no-untyped-call]
         merged = collector.collect()  # type: ignore[no-untyped-call]
-        return _without_closed_shards([metric for metric in merged if metric.name not in own])
+        return _of_open_shards([metric for metric in merged if metric.name not in own])
 
 
-def _without_closed_shards(merged: list[Metric]) -> list[Metric]:
-    # The files of several processes keep every series until the processes end.
-    (behind,) = metrics.behind_latest_seconds.describe()
-    closed = {
+def _of_open_shards(merged: list[Metric]) -> list[Metric]:
+    # The files of a process keep every series, those of counters also when the process has ended.
+    (mark,) = metrics.kinesis_prefetch_bytes.describe()
+    opened = {
         (sample.labels["stream"], sample.labels["shard"])
         for metric in merged
-        if metric.name == behind.name
+        if metric.name == mark.name
         for sample in metric.samples
-        if sample.value == metrics.CLOSED
+        if sample.value != metrics.CLOSED
     }
     for metric in merged:
         metric.samples = [
             sample
             for sample in metric.samples
-            if (sample.labels.get("stream"), sample.labels.get("shard")) not in closed
+            if "shard" not in sample.labels
+            or (sample.labels["stream"], sample.labels["shard"]) in opened
         ]
     return merged
 

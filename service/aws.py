@@ -2,7 +2,8 @@
 
 Credentials come from the default chain only (environment, profile, container or instance role).
 Retries are off in botocore, since sources and sinks do their own: they alone know which entries
-failed, and by when a write must have succeeded. Clients are thread-safe; making one isn't, so it
+failed, and by when a write must have succeeded. STS is asked who we are once a start and by nobody
+who retries, so there botocore does. Clients are thread-safe; making one isn't, so it
 happens under a lock.
 """
 
@@ -26,6 +27,7 @@ from botocore.exceptions import (
 from errors import KinewaxError, MissingResourceError, SettingsError
 from service import settings as declared
 
+_ATTEMPTS = {"sts": 8}
 _MISSING = frozenset(
     {
         "ResourceNotFoundException",
@@ -85,7 +87,7 @@ class Aws:
                     connect_timeout=settings.connect_timeout.total_seconds(),
                     read_timeout=settings.read_timeout.total_seconds(),
                     max_pool_connections=settings.max_connections,
-                    retries={"total_max_attempts": 1, "mode": "standard"},
+                    retries={"total_max_attempts": _ATTEMPTS.get(service, 1), "mode": "standard"},
                     user_agent_extra="kinewax",
                 ).merge(Config(**config)),
             )

@@ -23,7 +23,7 @@ logger = logging.getLogger("kinewax.service")
 _LOOK_SECONDS = 5.0
 _EVENTS = "kinewax_events"
 _LAG = "kinewax_watermark_lag_seconds"
-_BEHIND = "kinewax_kinesis_behind_latest_seconds"
+_BEHIND = "kinewax_kinesis_max_behind_latest_seconds"
 _INCIDENTS = "kinewax_incidents"
 
 

@@ -54,7 +54,8 @@ class Aws(_Section):
         default=parse_duration("3s"), description="Longest wait for a connection."
     )
     read_timeout: Positive = Field(
-        default=parse_duration("10s"), description="Longest wait for an answer."
+        default=parse_duration("5s"),
+        description="Longest wait for an answer, several times within `sinks.deadline`.",
     )
     max_connections: int = Field(
         default=64, ge=1, le=1000, description="Pooled connections a client."

@@ -53,11 +53,12 @@ class Backoff:
     Args:
         rng: Injected, so that a test can repeat a run.
         base_seconds: The first ceiling.
-        most_seconds: The last ceiling.
+        most_seconds: The last ceiling: with a client's timeout of 5 s on top, a shard is read again
+            within 10 s of the end of whatever held it up.
     """
 
     def __init__(
-        self, rng: random.Random, base_seconds: float = 0.25, most_seconds: float = 10.0
+        self, rng: random.Random, base_seconds: float = 0.25, most_seconds: float = 5.0
     ) -> None:
         self._rng = rng
         self._base_seconds = base_seconds

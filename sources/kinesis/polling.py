@@ -16,15 +16,15 @@ import metrics
 from sources.kinesis.client import KinesisClient, field, stream_argument
 from sources.kinesis.lineage import Shard, child_shard
 from sources.kinesis.pacing import Pacing
-from sources.kinesis.reader import ROOM_SECONDS, Position, ShardReader
+from sources.kinesis.reader import Position, ShardReader
 from sources.kinesis.records import MAX_ROWS
+from sources.kinesis.retention import RetentionWatch
 from sources.kinesis.share import PAUSED_SECONDS
 
 _RENEW_AFTER_SECONDS = 240.0
 _REPLY_BYTES = 10 << 20
 _WRITE_BYTES_PER_SECOND = 1 << 20  # the quota of those who put records on a shard
 _USUAL_SECONDS = 1.0
-_WITHIN_RETENTION_US = 60 * 1_000_000
 
 
 class PollingReader(ShardReader):
@@ -54,14 +54,14 @@ class PollingReader(ShardReader):
         super().__init__(shard, position, **options)
         self._client = client
         self._pacing = pacing
-        self._retention_us = retention_us
-        self._reached_us: int | None = None  # what arrived before this has been read
-        self._is_losing = False
+        self._retention = None if retention_us is None else RetentionWatch(retention_us)
         self._reply_bytes: float | None = None  # of the largest of the last replies' rows
         self._called = time.monotonic()
         self._iterator: str | None = None
         self._iterator_made = 0.0
-        self._record_bytes = 1024.0  # a guess, until records are seen
+        self._at_tip = True  # as of the last reply
+        self._record_bytes = 1024.0  # in memory; a guess, until records are seen
+        self._payload_bytes = 1024.0  # of a record, as is
 
     def step(self) -> float | None:
         """Make one call; return the seconds until the next, None when the shard is read.
@@ -75,29 +75,41 @@ class PollingReader(ShardReader):
         if self._share.is_ahead(self._standing):
             return PAUSED_SECONDS
         if not self._has_room():
-            return ROOM_SECONDS
-        reserved_bytes = self._share.reserve(self._standing, self._expected_bytes())
+            return self._share.room_seconds(self._standing)
+        limit = self._limit()
+        reserved_bytes = self._share.reserve(self._standing, self._expected_bytes(limit))
         if reserved_bytes is None:
-            return ROOM_SECONDS
+            return self._share.room_seconds(self._standing)
         rows_bytes = None
         try:
-            pause, rows_bytes = self._call()
+            pause, rows_bytes = self._call(limit)
         except Exception as error:
             pause = self._failed(error)
         finally:
             self._share.release(reserved_bytes, rows_bytes)
         return pause
 
-    def _expected_bytes(self) -> float | None:
+    def _limit(self) -> int:
+        """Return how many records to ask for: a fair share, or all that the shard's pace allows.
+
+        With hundreds of shards the share is less than one of them can be written in a fifth of a
+        second, and a busy one would fall behind for ever.
+        """
+        share = min(self._share.bytes_each() // 2, _REPLY_BYTES) / self._record_bytes
+        pace = self._pacing.shard_bytes_per_second / self._pacing.shard_calls_per_second
+        return int(min(max(share, pace / max(self._payload_bytes, 1.0), 1), MAX_ROWS))
+
+    def _expected_bytes(self, limit: int) -> float | None:
+        """Return what the rows of the next reply may take; None before the first."""
         if self._reply_bytes is None:
             return None
+        if not self._at_tip:
+            return max(self._reply_bytes, limit * self._record_bytes)
         # More than usual may lie there after a pause, but no more than can have been written.
         idle_seconds = time.monotonic() - self._called - _USUAL_SECONDS
         return max(self._reply_bytes, idle_seconds * _WRITE_BYTES_PER_SECOND)
 
-    def _call(self) -> tuple[float | None, int | None]:
-        half_bytes = self._share.bytes_each() // 2
-        limit = int(min(max(min(half_bytes, _REPLY_BYTES) / self._record_bytes, 1), MAX_ROWS))
+    def _call(self, limit: int) -> tuple[float | None, int | None]:
         iterator = self._live_iterator()
         asked = self._called = time.monotonic()
         asked_us = self._clock()
@@ -109,19 +121,10 @@ class PollingReader(ShardReader):
         return self._take_in(reply, asked, asked_us, limit)
 
     def _check_retention(self, asked_us: int, behind_ms: int | None) -> None:
-        """Tell, once, when what was to be read next had expired before it was asked for."""
-        if self._retention_us is None or behind_ms is None:
-            return
-        if self._reached_us is not None:
-            expired_us = asked_us - self._retention_us() - self._reached_us
-            if expired_us > 0 and not self._is_losing:
-                self._is_losing = True
-                hours = expired_us / 3.6e9
-                why = f"reading has fallen behind the stream's retention, by {hours:.1f} hours"
+        if self._retention is not None:
+            why = self._retention.loss(asked_us, behind_ms)
+            if why is not None:
                 self._on_loss(self.shard.id, why)
-            elif expired_us < -_WITHIN_RETENTION_US:
-                self._is_losing = False
-        self._reached_us = asked_us - behind_ms * 1000
 
     def _get_records(self, iterator: str, limit: int) -> dict[str, Any]:
         arguments: dict[str, Any] = {"ShardIterator": iterator, "Limit": limit}
@@ -139,13 +142,15 @@ class PollingReader(ShardReader):
         reply_bytes, memory_bytes = self._put_rows(reply, behind_ms)
         if records:
             self._record_bytes += (memory_bytes / records - self._record_bytes) / 4
+            self._payload_bytes += (reply_bytes / records - self._payload_bytes) / 4
         self._reply_bytes = max((self._reply_bytes or 0) / 2, memory_bytes)
         self._iterator = reply.get("NextShardIterator")
         self._iterator_made = asked
         if self._iterator is None:
             self._put_end([child_shard(entry) for entry in reply.get("ChildShards") or ()])
             return None, memory_bytes
-        if behind_ms == 0 and records < limit:
+        self._at_tip = behind_ms == 0 and records < limit
+        if self._at_tip:
             if not records:
                 self._put_tip(asked_us)
             pause = self._pacing.at_tip_seconds(self._share.readers)

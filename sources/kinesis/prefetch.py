@@ -13,9 +13,12 @@ from __future__ import annotations
 
 import heapq
 import itertools
+import logging
 import threading
 import time
 from collections.abc import Callable
+
+_logger = logging.getLogger("kinewax.sources.kinesis")
 
 Step = Callable[[], float | None]
 """Does one call; returns the seconds until the next, None when there will be none."""
@@ -87,8 +90,21 @@ class Prefetch:
         elif len(self._threads) < self._max_threads:
             number = len(self._threads)
             thread = threading.Thread(target=self._run, name=f"{self._name}-{number}", daemon=True)
+            try:
+                thread.start()
+            except RuntimeError:
+                if not self._threads:
+                    raise
+                # The machine has no more: whoever is done with its step leads.
+                self._max_threads = number
+                _logger.warning(
+                    "%s: no more than %d threads can be started",
+                    self._name,
+                    number,
+                    extra={"event": "threads_bounded", "stage": "receiving"},
+                )
+                return
             self._threads.append(thread)
-            thread.start()
 
     def _run(self) -> None:
         while (step := self._next()) is not None:

@@ -1,13 +1,13 @@
 """What the readers of a process divide among them: memory, calls, and time in the stream.
 
 **Memory.** Each reader has an equal part of `max_prefetch_bytes`. It asks for as many records as
-fill half of its part, and only while no more than the other half waits. But a server may send more
-than it was asked for, and a reply weighs several times its rows while it is taken in. So a call
-first reserves what its reply may weigh, going by the shard's last replies, and none begins that
-would bring all that waits and all that is reserved above `max_prefetch_bytes`. When nothing waits
-and nothing is reserved one call may begin, whatever it brings, and room is kept for the first who
-was refused it. A reply that is larger than any the
-shard sent lately may exceed the bound, once.
+fill half of its part, or for what a shard gives in one call at full pace if that is more, and only
+while no more than half of its part waits. But a server may send more than it was asked for, and a
+reply weighs several times its rows while it is taken in. So a call first reserves what its reply
+may weigh, going by the shard's last replies, and none begins that would bring all that waits and
+all that is reserved above `max_prefetch_bytes`. When nothing waits and nothing is reserved one call
+may begin, whatever it brings. Who is refused stands in line, and has its room before those behind
+it. A reply that is larger than any the shard sent lately may exceed the bound, once.
 
 **Time.** A shard that is more than `max_drift_seconds` ahead of the slowest, by arrival times,
 waits for it: what lies ahead of the watermark is state. The slowest is the one whose next record to
@@ -21,6 +21,7 @@ holds the watermark, so to read on in others would only fill their windows.
 
 from __future__ import annotations
 
+import itertools
 import threading
 import time
 from dataclasses import dataclass
@@ -36,7 +37,10 @@ _STALE_SECONDS = 5.0
 _LARGEST_REPLY_BYTES = 13 << 20  # 10 MiB of payloads, in 10,000 rows
 _WEIGHT = 3  # of a reply taken in, in its rows: base64, twice while it is read; then its records
 _FADING = 0.9
-_KEPT_SECONDS = 0.5
+_ROOM_SECONDS = 0.05
+_LOOKS_PER_SECOND = 2_000.0
+_KEPT_SECONDS = 2.0
+_LOOKED_AT = 64  # of the line: as many calls as there may be at a time
 
 
 @dataclass(slots=True, eq=False)
@@ -64,15 +68,13 @@ class Standing:
 
 @dataclass(frozen=True, slots=True)
 class _Refused:
-    """Who was refused room first: it is kept, lest smaller replies fill it for ever.
+    """Who stands in line for room.
 
     Attributes:
-        standing: Whose.
         wanted_bytes: How much.
         until: Monotonic seconds; whoever hasn't asked again by then doesn't want it any more.
     """
 
-    standing: Standing
     wanted_bytes: int
     until: float
 
@@ -100,7 +102,7 @@ class Share:
         self._standings: set[Standing] = set()
         self._waiting_bytes = 0
         self._reserved_bytes = 0
-        self._first: _Refused | None = None
+        self._line: dict[Standing, _Refused] = {}  # in the order of their first refusal
         self._usual_bytes = float(_LARGEST_REPLY_BYTES)
         self._slowest_us: int | None = None
         self._looked = float("-inf")
@@ -115,6 +117,7 @@ class Share:
     def leave(self, standing: Standing) -> None:
         """Forget a reader and what waits in its queue."""
         with self._lock:
+            self._line.pop(standing, None)
             if standing in self._standings:
                 self._standings.remove(standing)
                 self._waiting_bytes -= standing.waiting_bytes
@@ -124,6 +127,15 @@ class Share:
     def bytes_each(self) -> int:
         """Return the part of one reader."""
         return self._max_prefetch_bytes // max(self.readers, 1)
+
+    def room_seconds(self, standing: Standing) -> float:
+        """Return how soon a reader that has no room should look again.
+
+        All together look no more than some 2,000 times a second; the first in line at once.
+        """
+        if next(iter(self._line.copy()), None) is standing:
+            return _ROOM_SECONDS
+        return max(_ROOM_SECONDS, self.readers / _LOOKS_PER_SECOND)
 
     def put(self, standing: Standing, rows: Rows) -> None:
         """Rows are about to be queued."""
@@ -159,17 +171,26 @@ class Share:
         with self._lock:
             rows_bytes = self._usual_bytes if expected_bytes is None else expected_bytes
             wanted = round(_WEIGHT * min(rows_bytes, _LARGEST_REPLY_BYTES))
-            first = self._first
-            if first is not None and (first.standing is standing or first.until < now):
-                first = None
             taken = self._waiting_bytes + self._reserved_bytes
-            kept = first.wanted_bytes if first is not None else 0
-            if taken and taken + kept + wanted > self._max_prefetch_bytes:
-                self._first = first or _Refused(standing, wanted, now + _KEPT_SECONDS)
+            kept = self._kept_bytes(standing, now)
+            if (taken or kept) and taken + kept + wanted > self._max_prefetch_bytes:
+                self._line[standing] = _Refused(wanted, now + _KEPT_SECONDS)
                 return None
-            self._first = first
+            self._line.pop(standing, None)
             self._reserved_bytes += wanted
             return wanted
+
+    def _kept_bytes(self, standing: Standing, now: float) -> int:
+        """Return what is kept for those who stand in line before a reader, if it has a chance."""
+        kept_bytes = 0
+        for other, refused in [*itertools.islice(self._line.items(), _LOOKED_AT)]:
+            if other is standing or kept_bytes > self._max_prefetch_bytes:
+                break
+            if refused.until < now:
+                del self._line[other]
+            else:
+                kept_bytes += refused.wanted_bytes
+        return kept_bytes
 
     def release(self, reserved_bytes: int, rows_bytes: int | None) -> None:
         """The call is over; its reply, if one came, had rows of so many bytes."""
@@ -198,6 +219,8 @@ class Share:
                 and self._slowest_us is not None
                 and standing.fetched_us - self._slowest_us > self._max_drift_us
             )
+            if standing.is_paused:
+                self._line.pop(standing, None)
             return standing.is_paused
 
     def _look(self, now: float) -> None:

@@ -134,6 +134,7 @@ class Stream:
             "on_loss": self.on_loss,
             "retention_us": self._retention_us,
         }
+        metrics.kinesis_prefetch_bytes.labels(self.name, shard.id).set(0)
         with self._lock:
             self._share.readers += 1
             spread = self._share.readers / self._pacing.max_calls_per_second
@@ -164,7 +165,7 @@ class Stream:
         if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
             # What is in the files of several processes can't be removed from them: who merges
             # them leaves the shard's labels out.
-            metrics.behind_latest_seconds.labels(*labels).set(metrics.CLOSED)
+            metrics.kinesis_prefetch_bytes.labels(*labels).set(metrics.CLOSED)
             return
         for metric in metrics.OF_SHARDS:
             with contextlib.suppress(KeyError):  # it never had a value

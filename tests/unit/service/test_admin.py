@@ -6,6 +6,7 @@ import urllib.request
 from pathlib import Path
 
 import pytest
+from prometheus_client.multiprocess import mark_process_dead
 
 from errors import SettingsError
 from service.admin import Admin, failing_liveness, failing_readiness, version
@@ -132,8 +133,9 @@ def test_series_of_a_shard_that_is_read_no_more_are_left_out(
         "metrics.source_records.labels('s', 'shard-1').inc(3);"
         "metrics.source_records.labels('s', 'shard-2').inc(4);"
         "metrics.source_records.labels('other', 'shard-1').inc(5);"
-        "metrics.behind_latest_seconds.labels('s', 'shard-1').set(metrics.CLOSED);"
-        "metrics.behind_latest_seconds.labels('s', 'shard-2').set(0);"
+        "metrics.kinesis_prefetch_bytes.labels('s', 'shard-1').set(metrics.CLOSED);"
+        "metrics.kinesis_prefetch_bytes.labels('s', 'shard-2').set(7);"
+        "metrics.kinesis_prefetch_bytes.labels('other', 'shard-1').set(0);"
         "metrics.source_errors.labels('s', 'timeout').inc()"
     )
     subprocess.run(
@@ -148,6 +150,36 @@ def test_series_of_a_shard_that_is_read_no_more_are_left_out(
     assert 'kinewax_source_records_total{shard="shard-1",stream="other"} 5.0' in lines
     assert 'kinewax_source_errors_total{error_type="timeout",stream="s"} 1.0' in lines
     assert not [line for line in lines if 'shard="shard-1",stream="s"' in line]
+
+
+def test_series_of_a_shard_that_was_read_to_its_end_before_a_restart_stay_left_out(
+    service: Service, tmp_path: Path
+) -> None:
+    before = (
+        "import metrics;"
+        "metrics.source_records.labels('s', 'shard-1').inc(3);"
+        "metrics.source_records.labels('s', 'shard-2').inc(4);"
+        "metrics.kinesis_prefetch_bytes.labels('s', 'shard-1').set(metrics.CLOSED);"
+        "metrics.kinesis_prefetch_bytes.labels('s', 'shard-2').set(0)"
+    )
+    after = (
+        "import metrics;"
+        "metrics.source_records.labels('s', 'shard-2').inc(5);"
+        "metrics.kinesis_prefetch_bytes.labels('s', 'shard-2').set(0)"
+    )
+    for program in (before, after):
+        process = subprocess.Popen(
+            [sys.executable, "-c", program],
+            env={"PROMETHEUS_MULTIPROC_DIR": str(tmp_path), "PYTHONPATH": ":".join(sys.path)},
+        )
+        assert process.wait() == 0
+        if program is before:
+            mark_process_dead(process.pid, str(tmp_path))  # type: ignore[no-untyped-call]
+
+    lines = service.get("/metrics")[1].splitlines()
+
+    assert 'kinewax_source_records_total{shard="shard-2",stream="s"} 9.0' in lines
+    assert not [line for line in lines if "shard-1" in line]
 
 
 def test_a_port_that_is_taken_is_a_settings_error(service: Service) -> None:

@@ -154,6 +154,36 @@ def test_a_step_that_raises_is_told_and_ends_and_others_go_on(
     assert [type(error) for error in failures] == [ZeroDivisionError]
 
 
+def test_where_no_more_threads_can_be_had_those_there_are_do_all_the_steps(
+    prefetch: Prefetch, failures: Failures, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start, done = threading.Thread.start, threading.Event()
+    runs: Counter[int] = Counter()
+
+    def refuse_the_third(thread: threading.Thread) -> None:
+        if len(prefetch._threads) == 2:
+            message = "can't start new thread"
+            raise RuntimeError(message)
+        start(thread)
+
+    def make(number: int) -> object:
+        def step() -> float | None:
+            time.sleep(0.001)
+            runs[number] += 1
+            if all(runs[other] >= 10 for other in range(10)):
+                done.set()
+            return 0.0 if runs[number] < 10 else None
+
+        return step
+
+    monkeypatch.setattr("sources.kinesis.prefetch.threading.Thread.start", refuse_the_third)
+    for number in range(10):
+        prefetch.add(make(number))  # type: ignore[arg-type]
+    assert done.wait(WAIT)
+    assert len(prefetch._threads) == 2
+    assert failures == []
+
+
 def test_nothing_begins_after_the_end(failures: Failures) -> None:
     prefetch = Prefetch("test", failures.tell)
     prefetch.close()

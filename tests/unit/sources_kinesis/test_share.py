@@ -42,7 +42,7 @@ def reader_of(stream: FakeKinesis, number: int, share: Share) -> PollingReader:
         Shard(shard.id, shard.first_hash, shard.last_hash),
         Position(),
         client=stream,
-        pacing=Pacing(),
+        pacing=Pacing(shard_calls_per_second=1e9),  # a call need bring nothing
         stream="share-test",
         share=share,
         clock=stream.clock,
@@ -251,6 +251,48 @@ def test_a_large_reply_gets_its_room_though_small_ones_never_end() -> None:
         pytest.fail("it starved")
 
 
+def test_readers_get_room_in_the_order_in_which_they_were_refused_it() -> None:
+    share = Share(30 * MIB)
+    under_way = share.reserve(ASKER, 10 * MIB)
+    assert under_way is not None
+    line = [Standing() for _ in range(5)]
+    for standing in line:
+        assert share.reserve(standing, 10 * MIB) is None
+    served: list[int] = []
+    while len(served) < len(line):
+        share.release(under_way, 10 * MIB)
+        for number, standing in reversed([*enumerate(line)]):
+            if number not in served and (reserved := share.reserve(standing, 10 * MIB)) is not None:
+                under_way = reserved
+                served.append(number)
+    assert served == [0, 1, 2, 3, 4]
+
+
+def test_who_leaves_or_pauses_leaves_the_line() -> None:
+    share = Share(60 * MIB, max_drift_seconds=10)
+    leaver, ahead, slow = share.join(), share.join(), share.join()
+    share.put(slow, rows(1 * SECOND))
+    share.put(ahead, rows(100 * SECOND))
+    assert share.reserve(ASKER, 10 * MIB) is not None
+    assert share.reserve(leaver, 13 * MIB) is None
+    share.leave(leaver)
+    assert share.reserve(ahead, 13 * MIB) is None
+    assert share.reserve(ASKER, 5 * MIB) is None
+    assert share.is_ahead(ahead)
+    assert share.reserve(ASKER, 5 * MIB) is not None
+
+
+def test_a_thousand_readers_without_room_do_not_keep_the_threads_busy() -> None:
+    share = Share(MIB)
+    share.readers = 1_000
+    first, second = share.join(), share.join()
+    assert share.reserve(ASKER, MIB) is not None
+    assert share.reserve(first, MIB) is None
+    assert share.reserve(second, MIB) is None
+    assert share.room_seconds(first) == 0.05
+    assert 1_000 / share.room_seconds(second) <= 2_000
+
+
 def test_room_is_not_kept_for_one_who_does_not_come_back(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [0.0]
     monkeypatch.setattr("sources.kinesis.share.time.monotonic", lambda: now[0])
@@ -258,7 +300,7 @@ def test_room_is_not_kept_for_one_who_does_not_come_back(monkeypatch: pytest.Mon
     assert share.reserve(ASKER, 10 * MIB) is not None
     assert share.reserve(Standing(), 13 * MIB) is None
     assert share.reserve(ASKER, 5 * MIB) is None
-    now[0] += 1.0
+    now[0] += 3.0
     assert share.reserve(ASKER, 5 * MIB) is not None
 
 

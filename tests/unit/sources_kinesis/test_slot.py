@@ -647,8 +647,8 @@ def test_where_labels_can_not_be_removed_the_shard_is_marked_as_closed(
     monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", "somewhere")
     stream.split(ROOT)
     setup.rounds(2)
-    behind = metrics.behind_latest_seconds.labels("stepped", ROOT)
-    assert behind._value.get() == metrics.CLOSED
+    waiting = metrics.kinesis_prefetch_bytes.labels("stepped", ROOT)
+    assert waiting._value.get() == metrics.CLOSED
 
 
 def test_every_metric_with_a_series_a_shard_is_among_those_that_are_removed() -> None:
