@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 
@@ -13,6 +14,8 @@ from service import settings
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted([*(ROOT / "docs").rglob("*.md"), *ROOT.glob("*.md"), *ROOT.glob("*/README.md")])
+# Decisions are history: what they name may be gone.
+LIVING = [page for page in PAGES if "decisions" not in page.parts and page.name != "CHANGELOG.md"]
 
 
 def page(name: str) -> str:
@@ -35,12 +38,16 @@ def test_every_setting_is_described():
     assert all(f"| `{path}` |" in page("settings.md") for path in settings.known())
 
 
-def test_every_metric_is_described_under_the_name_it_is_scraped_by():
-    scraped = {
+def scraped_metrics() -> set[str]:
+    return {
         family.name + ("_total" if family.type == "counter" else "")
         for metric in METRICS
         for family in metric.collect()
     }
+
+
+def test_every_metric_is_described_under_the_name_it_is_scraped_by():
+    scraped = scraped_metrics()
 
     assert scraped
     assert [name for name in scraped if f"| `{name}` |" not in page("metrics.md")] == []
@@ -76,3 +83,37 @@ def test_every_decision_is_in_the_index():
     for file in decisions.glob("0*.md"):
         title = file.read_text().partition("\n")[0].removeprefix("# ")
         assert f"- [{title}]({file.name})" in index
+
+
+def test_every_metric_that_a_page_names_is_scraped():
+    scraped = scraped_metrics()
+    unknown = [
+        f"{file.relative_to(ROOT)}: {name}"
+        for file in LIVING
+        for name in re.findall(r"\bkinewax_[a-z_]+\b", file.read_text())
+        if name not in scraped and re.sub(r"_(bucket|sum|count)$", "", name) not in scraped
+    ]
+
+    assert not unknown
+
+
+def test_every_setting_that_a_page_names_is_there():
+    known = set(settings.known())
+    sections = "|".join({path.partition(".")[0] for path in known})
+    variable = re.compile(r"\bKINEWAX_([A-Z]+(?:_[A-Z]+)*__[A-Z_]+)\b")
+    unknown = []
+    for file in LIVING:
+        text = file.read_text()
+        named = re.findall(rf"`((?:{sections})\.[a-z_]+)`", text)
+        named += [name.lower().replace("__", ".") for name in variable.findall(text)]
+        unknown += [f"{file.relative_to(ROOT)}: {name}" for name in named if name not in known]
+
+    assert not unknown
+
+
+def test_every_picture_is_sound():
+    pictures = sorted((ROOT / "docs").rglob("*.svg"))
+
+    assert pictures
+    for file in pictures:
+        assert ElementTree.parse(file).getroot().tag.endswith("svg")
