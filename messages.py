@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 Int64s = npt.NDArray[np.int64]
 UInt64s = npt.NDArray[np.uint64]
+Floats = npt.NDArray[np.float64]
 Scalar = int | float | str
 
 
