@@ -37,7 +37,6 @@ import math
 from typing import Any
 
 import numpy as np
-from llvmlite import ir
 from numba import njit, types
 from numba.extending import intrinsic
 
@@ -67,8 +66,8 @@ _UNIT = 1.0 / 9007199254740992.0  # 2^-53
 def _bits_of(_context: Any, value: Any) -> Any:  # numba's own types, which it doesn't publish
     """Return the 64 bits of a float64."""
 
-    def generate(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
-        return builder.bitcast(arguments[0], ir.IntType(64))
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.bitcast(arguments[0], context.get_value_type(signature.return_type))
 
     return (types.uint64(types.float64), generate) if value == types.float64 else None
 
