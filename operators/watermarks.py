@@ -231,18 +231,30 @@ class Watermark:
     def _hold(self, name: str, idle: IdlePolicy, known: dict[str, int | None]) -> int | None:
         """Return what one shard holds the watermark at; None when it is left out.
 
-        `known` is what others hold, as far as it is worked out: lineages meet at each merge.
+        `known` is what others hold, as far as it is worked out: lineages meet at each merge. They
+        may be as long as a quiet stream was resharded often, hence no recursion.
         """
-        if name not in known:
-            shard = self._shards[name]
-            if shard.speaks(idle):
-                known[name] = shard.own_hold(idle)
+        waiting = [name]
+        while waiting:
+            one = waiting[-1]
+            shard = self._shards[one]
+            if shard.idle_us is not None and idle == "exclude":
+                known[one] = None
+            elif shard.idle_us is not None and idle == "wallclock":
+                shown_us = shard.idle_us if shard.maximum_us is None else shard.maximum_us
+                known[one] = max(shard.idle_us, shown_us)
+            elif shard.maximum_us is not None:
+                known[one] = shard.maximum_us
             else:
                 parents = [parent for parent in shard.parents if parent in self._shards]
-                inherited = [self._hold(parent, idle, known) for parent in parents]
-                holding = [hold for hold in inherited if hold is not None]
-                all_left_out = bool(inherited) and not holding
-                known[name] = None if all_left_out else min(holding, default=BEGINNING)
+                unknown = [parent for parent in parents if parent not in known]
+                if unknown:
+                    waiting.extend(unknown)
+                    continue
+                holding = [hold for parent in parents if (hold := known[parent]) is not None]
+                all_left_out = bool(parents) and not holding
+                known[one] = None if all_left_out else min(holding, default=BEGINNING)
+            waiting.pop()
         return known[name]
 
     def _forget(self) -> bool:

@@ -216,6 +216,16 @@ def test_many_generations_without_events_are_weighed_at_once() -> None:
     assert list(made.snapshot()["shards"]) == ["m60"]
 
 
+def test_a_lineage_without_events_may_be_as_long_as_it_likes() -> None:
+    made = watermark(Hello("s", ("0",)), Seen("0", 100))
+    marks: list[Mark] = []
+    for number in range(1, 3_000):
+        parent, child = f"{number - 1}", f"{number}"
+        marks += [Adopted(child, (parent,)), Ended(parent, (child,))]
+    made.apply(marks)
+    assert made.now_us == 90
+
+
 def test_when_all_have_ended_it_stands() -> None:
     made = watermark(Hello("s", ("a",)), Seen("a", 100), Ended("a"))
     assert made.now_us == 90
