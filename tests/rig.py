@@ -128,7 +128,9 @@ class Feeder(threading.Thread):
 
     def run(self) -> None:
         beat = 0
-        while not self._stopping.wait(0.2):
+        due = time.monotonic()
+        while not self._stopping.wait(max(0.0, due - time.monotonic())):
+            due += 0.2
             users = [user for user in self._attackers if (beat + user) % 2]
             users += [user for user in self._honest if (beat + user) % 20 == 0]
             beat += 1
