@@ -238,13 +238,8 @@ class Watermark:
         while waiting:
             one = waiting[-1]
             shard = self._shards[one]
-            if shard.idle_us is not None and idle == "exclude":
-                known[one] = None
-            elif shard.idle_us is not None and idle == "wallclock":
-                shown_us = shard.idle_us if shard.maximum_us is None else shard.maximum_us
-                known[one] = max(shard.idle_us, shown_us)
-            elif shard.maximum_us is not None:
-                known[one] = shard.maximum_us
+            if shard.speaks(idle):
+                known[one] = shard.own_hold(idle)
             else:
                 parents = [parent for parent in shard.parents if parent in self._shards]
                 unknown = [parent for parent in parents if parent not in known]
