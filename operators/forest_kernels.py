@@ -94,7 +94,7 @@ def _uniform(tree: Array) -> float:
 # ---- boxes and cuts -----------------------------------------------------------------------------
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, inline="always")
 def _refit(node: int, rows: Rows) -> bool:
     """Fit a node's box and cut to its children; tell whether the box changed."""
     boxes, links, points, _, tree = rows
@@ -336,7 +336,7 @@ def _hold_near(point: Array, near: Array, rows: Rows, held: Array) -> None:
 # ---- scores -------------------------------------------------------------------------------------
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, inline="always")
 def _score(point: Array, rows: Rows) -> Any:
     """Score a point against a tree.
 

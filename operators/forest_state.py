@@ -97,9 +97,9 @@ def load(config: ForestConfig, state: bytes) -> Forest:
     forest = Forest(config, seed)
     forest.seen = seen
     if flags & _SCALED:
-        forest._scales = reader.take(np.float64, config.columns)
-    forest._early = reader.take(np.float64, early, config.columns)
-    forest._shingle.tail = reader.take(np.float64, tail, config.columns)
+        forest._scales = reader.take(np.float64, config.columns).copy()
+    forest._early = reader.take(np.float64, early, config.columns).copy()
+    forest._shingle.tail = reader.take(np.float64, tail, config.columns).copy()
     if flags & _PLANTED:
         forest._trees = forest._plant()
         forest._trees.learnt = learnt
@@ -171,7 +171,7 @@ def _fill(trees: Trees, reader: _Reader, flags: int, leaves: int) -> None:
     is_inner = np.unpackbits(reader.take(np.uint8, (nodes + 7) // 8), count=nodes)
     number = np.float32 if flags & _SINGLE else np.float64
     order = reader.take(number, leaves, dimensions).astype(np.float64)
-    clocks = reader.take(np.int32, most)
+    clocks = reader.take(np.int32, most).copy()
     places_of = reader.take(_small(ranks.shape[1]), most).astype(np.int16)
     cuts = np.zeros(nodes - leaves, np.int16)
     if dimensions > 1:
@@ -212,12 +212,13 @@ class _Reader:
         return _HEADER.unpack_from(self._state)
 
     def take(self, kind: type[np.generic], *shape: int) -> Any:
+        """Return a view, which can't be written to and may lie at an odd address."""
         count = int(np.prod(shape))
         if self._at + count * np.dtype(kind).itemsize > len(self._state):
             _refuse("it is cut short")
         found = np.frombuffer(self._state, kind, count, self._at)
         self._at += found.nbytes
-        return found.reshape(shape).copy()
+        return found.reshape(shape)
 
     def finish(self) -> None:
         if self._at != len(self._state):

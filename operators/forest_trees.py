@@ -6,7 +6,10 @@ This file and what it imports need numba, which takes a quarter of a second and 
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+import numpy.typing as npt
 
 from messages import Floats, Int64s, UInt64s
 from operators import forest_kernels as kernels
@@ -40,17 +43,19 @@ class Trees:
     def __init__(
         self, count: int, leaves: int, dimensions: int, decay: float, near: Floats, seed: int
     ) -> None:
-        tree = np.zeros((count, 8), np.int64)
-        hashes = _hashes(seed, count)
-        tree[:, kernels.RANDOM], tree[:, kernels.SALT] = hashes.view(np.int64)
-        self.all = (
-            np.empty((count, leaves - 1, 2 + 2 * dimensions)),
-            np.empty((count, leaves - 1, 4), np.int16),
-            np.empty((count, leaves, dimensions)),
-            np.empty((count, leaves, 2), np.int16),
-            tree,
+        boxes, points, ranks, tree, links, counts, places = _carved(
+            (np.float64, (count, leaves - 1, 2 + 2 * dimensions)),
+            (np.float64, (count, leaves, dimensions)),
+            (np.float64, (count, leaves)),
+            (np.int64, (count, 8)),
+            (np.int16, (count, leaves - 1, 4)),
+            (np.int16, (count, leaves, 2)),
+            (np.int16, (count, leaves)),
         )
-        self.samples = np.empty((count, leaves)), np.empty((count, leaves), np.int16)
+        hashes = _hashes(seed, count).view(np.int64)
+        tree[:, kernels.RANDOM], tree[:, kernels.SALT] = hashes
+        self.all = boxes, links, points, counts, tree
+        self.samples = ranks, places
         self.learnt = 0
         self._decay = decay
         self._near = near
@@ -103,6 +108,21 @@ class Trees:
     def fit(self, inner: Int64s) -> None:
         """Compute the boxes and cuts of trees that were put together from a snapshot."""
         kernels.fit(self._near, self.all, inner)
+
+
+def _carved(*parts: tuple[type[np.generic], tuple[int, ...]]) -> list[npt.NDArray[Any]]:
+    """Return arrays that lie one behind the other in one piece of memory.
+
+    One large piece is given back and had again sooner than many: fresh pages cost more than all
+    else that loading a snapshot does.
+    """
+    sizes = [int(np.prod(shape)) * np.dtype(kind).itemsize for kind, shape in parts]
+    memory = np.empty(sum(sizes), np.uint8)
+    ends = np.cumsum(sizes)
+    return [
+        memory[end - size : end].view(kind).reshape(shape)
+        for (kind, shape), size, end in zip(parts, sizes, ends, strict=True)
+    ]
 
 
 def _hashes(seed: int, count: int) -> UInt64s:
