@@ -8,9 +8,10 @@ counts what it wrote. Twice all goes well for a while, then badly, then well aga
   3 % lost, 1 % of calls are never answered, and 30 % of batches are taken in part only;
 - outage: everything is throttled.
 
-`recovery_seconds` is from the end of the faults to the end of the first 3 seconds in which as many
-events a second went through the dataflow as 90 % of those before; the backlog comes on top of what
-is being written, so more than that may pass then. Memory is that of supervisor and worker. In the
+`recovery_seconds` is from the end of the faults to the end of the first 3 seconds in which, and
+from which on to the end of the measurement on average, as many events a second went through the
+dataflow as 90 % of those before; the backlog comes on top of what is being written, so more than
+that may pass then. Memory is that of supervisor and worker. In the
 end the ledger and every incident's row must be exact, else there is no result.
 """
 
@@ -109,11 +110,15 @@ def measure(name: str) -> dict[str, Any]:
     before = watch.rate(began - _WARM_SECONDS / 2, began)
     return {
         "faults": name,
-        "recovery_seconds": watch.seconds_to(0.9 * before, mended),
+        "recovery_seconds": watch.seconds_to(0.9 * before, mended, mended + _AFTER_SECONDS),
         "events_per_second_before": round(before),
         "events_per_second_during": round(watch.rate(began, mended)),
         "events_per_second_after": round(watch.rate(mended + 10, mended + _AFTER_SECONDS)),
         "fed_per_second_after": round(watch.fed(mended + 10, mended + _AFTER_SECONDS)),
+        "events_in_each_second_after": [
+            round(watch.rate(mended + second, mended + second + 1))
+            for second in range(int(_AFTER_SECONDS))
+        ],
         "restarts": summary["run"]["restarts"],
         "idle_rss_mb": round(watch.idle_rss_mb, 1),
         "rss_above_idle_mb": round(watch.peak_rss_mb - watch.idle_rss_mb, 1),
@@ -155,16 +160,14 @@ class _Watch:
         """Return how many events a second were written between two moments."""
         return _rate(self._fed, first, last)
 
-    def seconds_to(self, rate: float, since: float) -> float:
-        """Return how long after a moment the rate was reached."""
-        until = since
-        while until - _WINDOW_SECONDS < self._samples[-1][0]:
-            until += _SAMPLE_SECONDS
-            if (
-                until - since >= _WINDOW_SECONDS
-                and self.rate(until - _WINDOW_SECONDS, until) >= rate
-            ):
+    def seconds_to(self, rate: float, since: float, end: float) -> float:
+        """Return how long after a moment the rate was reached for good."""
+        until = since + _WINDOW_SECONDS
+        while until < end:
+            begun = until - _WINDOW_SECONDS
+            if self.rate(begun, until) >= rate and self.rate(begun, end) >= rate:
                 return round(until - since, 1)
+            until += _SAMPLE_SECONDS
         message = f"{rate:.0f} events a second were never reached again"
         raise ValueError(message)
 

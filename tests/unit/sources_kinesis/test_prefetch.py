@@ -87,6 +87,14 @@ def test_a_step_that_hangs_holds_up_no_other(prefetch: Prefetch) -> None:
     release.set()
 
 
+def test_a_leader_that_goes_to_work_leaves_another_in_its_place(prefetch: Prefetch) -> None:
+    release, done = threading.Event(), threading.Event()
+    prefetch.add(done.set, 0.05)
+    prefetch.add(lambda: release.wait(2 * WAIT) and None)
+    assert done.wait(WAIT)
+    release.set()
+
+
 def test_no_more_threads_than_allowed_and_no_step_on_two_at_a_time(prefetch: Prefetch) -> None:
     running: Counter[int] = Counter()
     runs: Counter[int] = Counter()
