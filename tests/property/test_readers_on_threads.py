@@ -55,13 +55,12 @@ def test_all_is_read_once_and_in_order_and_all_room_is_given_back(seed: int) -> 
     def faults(operation: str, _: object) -> Exception | None:
         if draw.random() < 0.8:
             return None
-        return draw.choice(
-            (
-                client_error("ProvisionedThroughputExceededException"),
-                client_error("ExpiredIteratorException"),
-                ReadTimeoutError(endpoint_url="x"),
-            )
-        )
+        errors: list[Exception] = [
+            client_error("ProvisionedThroughputExceededException"),
+            client_error("ExpiredIteratorException"),
+            ReadTimeoutError(endpoint_url="x"),
+        ]
+        return draw.choice(errors)
 
     stream.faults = faults
     share = Share(rng.choice((100_000, 2_000_000)), max_drift_seconds=20)

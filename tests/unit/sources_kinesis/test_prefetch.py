@@ -90,6 +90,8 @@ def test_a_step_that_hangs_holds_up_no_other(prefetch: Prefetch) -> None:
 def test_a_leader_that_goes_to_work_leaves_another_in_its_place(prefetch: Prefetch) -> None:
     release, done = threading.Event(), threading.Event()
     prefetch.add(done.set, 0.05)
+    while not prefetch._has_leader:
+        time.sleep(0.001)
     prefetch.add(lambda: release.wait(2 * WAIT) and None)
     assert done.wait(WAIT)
     release.set()
