@@ -11,14 +11,12 @@ points or the trees. Loading checks that the parts fit together; it does not aut
 
 from __future__ import annotations
 
-import struct
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-from errors import LayoutError
 from operators.forest_kernels import (
     DIMENSION,
     FREE_LEAF,
@@ -35,14 +33,13 @@ from operators.forest_kernels import (
     ROOT,
     SIZE,
 )
+from operators.state_header import StateHeader
 
 if TYPE_CHECKING:
     from operators.forest import Forest, ForestConfig
     from operators.forest_trees import Trees
 
-VERSION = 1
-_MAGIC = b"kwrf"
-_HEADER = struct.Struct("<4sHHHHQHHQQQIII")
+_HEADER = StateHeader("a forest", b"kwrf", 1, "HHHQHHQQQIII")
 _PLANTED, _SCALED, _SINGLE, _MASSES = 1, 2, 4, 8
 Array = Any  # numba infers types from the arguments of the first call
 
@@ -63,8 +60,6 @@ def dump(forest: Forest) -> bytes:
         counts = (0, counts[1], leaves)
         learnt = trees.learnt
     header = _HEADER.pack(
-        _MAGIC,
-        VERSION,
         config.columns,
         config.number_of_trees,
         config.sub_sample_size,
@@ -84,16 +79,11 @@ def load(config: ForestConfig, state: bytes) -> Forest:
     from operators.forest import Forest
 
     reader = _Reader(state)
-    magic, version, *rest = reader.header()
-    if magic != _MAGIC:
-        _refuse("it isn't one of a forest")
-    if version != VERSION:
-        _refuse(f"it has version {version}, this kinewax reads version {VERSION}")
-    *found, flags, seed, seen, learnt, early, tail, leaves = rest
+    *found, flags, seed, seen, learnt, early, tail, leaves = reader.header()
     names = ("columns", "number_of_trees", "sub_sample_size", "time_decay", "shingle_size")
     for name, value in zip(names, found, strict=True):
         if value != getattr(config, name):
-            _refuse(f"{name} was {value} and is {getattr(config, name)} now")
+            _HEADER.refuse(f"{name} was {value} and is {getattr(config, name)} now")
     forest = Forest(config, seed)
     forest.seen = seen
     if flags & _SCALED:
@@ -163,7 +153,7 @@ def _fill(trees: Trees, reader: _Reader, flags: int, leaves: int) -> None:
     nodes = int(leaves_of.sum() + inner_of.sum())
     fit = (sizes >= leaves_of) & (sizes <= ranks.shape[1]) & ((sizes > 0) == (leaves_of > 0))
     if not fit.all() or leaves_of.sum() != leaves:
-        _refuse("its trees don't have the sizes that it says")
+        _HEADER.refuse("its trees don't have the sizes that it says")
     tree[:, SIZE] = sizes
     tree[:, NEXT] = reader.take(np.int64, count)
     tree[:, RANDOM] = reader.take(np.int64, count)
@@ -184,18 +174,13 @@ def _fill(trees: Trees, reader: _Reader, flags: int, leaves: int) -> None:
         is_inner, cuts, order, masses, leaves_of, clocks, places_of, bases,
     )  # fmt: skip
     if not whole:
-        _refuse("its trees don't have the shapes that it says")
+        _HEADER.refuse("its trees don't have the shapes that it says")
     trees.fit(inner_of)
 
 
 def _small(most: int) -> type[np.uint8] | type[np.int16]:
     """Return the smallest type for numbers below `most`."""
     return np.uint8 if most <= 256 else np.int16
-
-
-def _refuse(why: str) -> NoReturn:
-    msg = f"a forest's snapshot can't be used: {why}"
-    raise LayoutError(msg, hint="start with a new recovery store, or with the former parameters")
 
 
 class _Reader:
@@ -206,23 +191,21 @@ class _Reader:
         self._at = 0
 
     def header(self) -> tuple[Any, ...]:
-        if len(self._state) < _HEADER.size:
-            _refuse("it is cut short")
         self._at = _HEADER.size
-        return _HEADER.unpack_from(self._state)
+        return _HEADER.unpack(self._state)
 
     def take(self, kind: type[np.generic], *shape: int) -> Any:
         """Return a view, which can't be written to and may lie at an odd address."""
         count = int(np.prod(shape))
         if self._at + count * np.dtype(kind).itemsize > len(self._state):
-            _refuse("it is cut short")
+            _HEADER.refuse("it is cut short")
         found = np.frombuffer(self._state, kind, count, self._at)
         self._at += found.nbytes
         return found.reshape(shape)
 
     def finish(self) -> None:
         if self._at != len(self._state):
-            _refuse("it is longer than it says")
+            _HEADER.refuse("it is longer than it says")
 
 
 # ---- compiled -----------------------------------------------------------------------------------
