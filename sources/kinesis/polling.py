@@ -25,6 +25,7 @@ _RENEW_AFTER_SECONDS = 240.0
 _REPLY_BYTES = 10 << 20
 _WRITE_BYTES_PER_SECOND = 1 << 20  # the quota of those who put records on a shard
 _USUAL_SECONDS = 1.0
+_PATIENCE_SECONDS = 1.0  # for room, on a thread: the line moves as soon as there is some
 
 
 class PollingReader(ShardReader):
@@ -60,6 +61,7 @@ class PollingReader(ShardReader):
         self._iterator: str | None = None
         self._iterator_made = 0.0
         self._at_tip = True  # as of the last reply
+        self._has_seen_records = False
         self._record_bytes = 1024.0  # in memory; a guess, until records are seen
         self._payload_bytes = 1024.0  # of a record, as is
 
@@ -75,11 +77,12 @@ class PollingReader(ShardReader):
         if self._share.is_ahead(self._standing):
             return PAUSED_SECONDS
         if not self._has_room():
-            return self._share.room_seconds(self._standing)
+            return self._share.room_seconds()
         limit = self._limit()
-        reserved_bytes = self._share.reserve(self._standing, self._expected_bytes(limit))
+        expected_bytes = self._expected_bytes(limit)
+        reserved_bytes = self._share.reserve(self._standing, expected_bytes, _PATIENCE_SECONDS)
         if reserved_bytes is None:
-            return self._share.room_seconds(self._standing)
+            return 0.0
         rows_bytes = None
         try:
             pause, rows_bytes = self._call(limit)
@@ -103,11 +106,14 @@ class PollingReader(ShardReader):
         """Return what the rows of the next reply may take; None before the first."""
         if self._reply_bytes is None:
             return None
+        whole_bytes = max(self._reply_bytes, limit * self._record_bytes)
         if not self._at_tip:
-            return max(self._reply_bytes, limit * self._record_bytes)
-        # More than usual may lie there after a pause, but no more than can have been written.
+            return whole_bytes
+        # More than usual may lie there after a pause, but no more than can have been written, nor
+        # than was asked for, if it is known how large the records are.
         idle_seconds = time.monotonic() - self._called - _USUAL_SECONDS
-        return max(self._reply_bytes, idle_seconds * _WRITE_BYTES_PER_SECOND)
+        written_bytes = max(self._reply_bytes, idle_seconds * _WRITE_BYTES_PER_SECOND)
+        return min(written_bytes, whole_bytes) if self._has_seen_records else written_bytes
 
     def _call(self, limit: int) -> tuple[float | None, int | None]:
         iterator = self._live_iterator()
@@ -141,6 +147,7 @@ class PollingReader(ShardReader):
         records = len(reply["Records"])
         reply_bytes, memory_bytes = self._put_rows(reply, behind_ms)
         if records:
+            self._has_seen_records = True
             self._record_bytes += (memory_bytes / records - self._record_bytes) / 4
             self._payload_bytes += (reply_bytes / records - self._payload_bytes) / 4
         self._reply_bytes = max((self._reply_bytes or 0) / 2, memory_bytes)

@@ -73,10 +73,12 @@ class _Refused:
     Attributes:
         wanted_bytes: How much.
         until: Monotonic seconds; whoever hasn't asked again by then doesn't want it any more.
+        given: Set when the room is given to who waits for it; None for who asks again.
     """
 
     wanted_bytes: int
     until: float
+    given: threading.Event | None
 
 
 class Share:
@@ -121,6 +123,7 @@ class Share:
             if standing in self._standings:
                 self._standings.remove(standing)
                 self._waiting_bytes -= standing.waiting_bytes
+            self._give_room()
 
     # ---- memory ----
 
@@ -128,13 +131,11 @@ class Share:
         """Return the part of one reader."""
         return self._max_prefetch_bytes // max(self.readers, 1)
 
-    def room_seconds(self, standing: Standing) -> float:
-        """Return how soon a reader that has no room should look again.
+    def room_seconds(self) -> float:
+        """Return how soon a reader whose queue is full should look again.
 
-        All together look no more than some 2,000 times a second; the first in line at once.
+        All together look no more than some 2,000 times a second.
         """
-        if next(iter(self._line.copy()), None) is standing:
-            return _ROOM_SECONDS
         return max(_ROOM_SECONDS, self.readers / _LOOKS_PER_SECOND)
 
     def put(self, standing: Standing, rows: Rows) -> None:
@@ -158,27 +159,55 @@ class Share:
                 standing.next_us = int(rows.arrival_us[-1])
             standing.waiting_bytes -= rows.memory_bytes
             self._waiting_bytes -= rows.memory_bytes
+            self._give_room()
 
-    def reserve(self, standing: Standing, expected_bytes: float | None) -> int | None:
+    def reserve(
+        self, standing: Standing, expected_bytes: float | None, patience_seconds: float = 0.0
+    ) -> int | None:
         """Reserve room for a reply that is about to be asked for; None when there is none.
 
         Args:
             standing: The reader's.
             expected_bytes: What its rows may take, as far as the reader knows; None when it hasn't
                 seen a reply yet.
+            patience_seconds: How long to wait for it.
         """
         now = time.monotonic()
+        given = threading.Event() if patience_seconds > 0 else None
         with self._lock:
             rows_bytes = self._usual_bytes if expected_bytes is None else expected_bytes
             wanted = round(_WEIGHT * min(rows_bytes, _LARGEST_REPLY_BYTES))
             taken = self._waiting_bytes + self._reserved_bytes
             kept = self._kept_bytes(standing, now)
-            if (taken or kept) and taken + kept + wanted > self._max_prefetch_bytes:
-                self._line[standing] = _Refused(wanted, now + _KEPT_SECONDS)
-                return None
-            self._line.pop(standing, None)
-            self._reserved_bytes += wanted
-            return wanted
+            if not (taken or kept) or taken + kept + wanted <= self._max_prefetch_bytes:
+                self._line.pop(standing, None)
+                self._reserved_bytes += wanted
+                return wanted
+            until = now + patience_seconds + _KEPT_SECONDS
+            self._line[standing] = _Refused(wanted, until, given)
+        if given is None or given.wait(patience_seconds):
+            return None if given is None else wanted
+        with self._lock:
+            if given.is_set():
+                return wanted
+            if standing in self._line:  # it keeps its place
+                self._line[standing] = _Refused(wanted, until, None)
+            return None
+
+    def _give_room(self) -> None:
+        """Give what has become free to those who wait, in the order of the line."""
+        taken = self._waiting_bytes + self._reserved_bytes
+        for standing, refused in [*itertools.islice(self._line.items(), _LOOKED_AT)]:
+            if taken and taken + refused.wanted_bytes > self._max_prefetch_bytes:
+                return
+            taken += refused.wanted_bytes
+            if refused.given is not None:
+                del self._line[standing]
+                self._reserved_bytes += refused.wanted_bytes
+                refused.given.set()
+            elif refused.until < time.monotonic():
+                del self._line[standing]
+                taken -= refused.wanted_bytes
 
     def _kept_bytes(self, standing: Standing, now: float) -> int:
         """Return what is kept for those who stand in line before a reader, if it has a chance."""
@@ -198,6 +227,7 @@ class Share:
             self._reserved_bytes -= reserved_bytes
             if rows_bytes is not None:
                 self._usual_bytes = max(_FADING * self._usual_bytes, rows_bytes)
+            self._give_room()
 
     # ---- time ----
 
