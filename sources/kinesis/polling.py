@@ -25,7 +25,7 @@ _RENEW_AFTER_SECONDS = 240.0
 _REPLY_BYTES = 10 << 20
 _WRITE_BYTES_PER_SECOND = 1 << 20  # the quota of those who put records on a shard
 _USUAL_SECONDS = 1.0
-_PATIENCE_SECONDS = 1.0  # for room, on a thread: the line moves as soon as there is some
+_WAITS_FOR_ROOM = True  # on its thread: who asks again every now and then leaves room unused
 
 
 class PollingReader(ShardReader):
@@ -80,7 +80,7 @@ class PollingReader(ShardReader):
             return self._share.room_seconds()
         limit = self._limit()
         expected_bytes = self._expected_bytes(limit)
-        reserved_bytes = self._share.reserve(self._standing, expected_bytes, _PATIENCE_SECONDS)
+        reserved_bytes = self._share.reserve(self._standing, expected_bytes, waits=_WAITS_FOR_ROOM)
         if reserved_bytes is None:
             return 0.0
         rows_bytes = None

@@ -66,19 +66,21 @@ class Standing:
     is_paused: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Refused:
     """Who stands in line for room.
 
     Attributes:
         wanted_bytes: How much.
-        until: Monotonic seconds; whoever hasn't asked again by then doesn't want it any more.
-        given: Set when the room is given to who waits for it; None for who asks again.
+        until: Monotonic seconds; whoever asks again, and hasn't by then, doesn't want it any more.
+        woken: Set when who waits for room has it, or has left; None for who asks again.
+        has_room: It was reserved.
     """
 
     wanted_bytes: int
     until: float
-    given: threading.Event | None
+    woken: threading.Event | None
+    has_room: bool = False
 
 
 class Share:
@@ -119,7 +121,9 @@ class Share:
     def leave(self, standing: Standing) -> None:
         """Forget a reader and what waits in its queue."""
         with self._lock:
-            self._line.pop(standing, None)
+            refused = self._line.pop(standing, None)
+            if refused is not None and refused.woken is not None:
+                refused.woken.set()
             if standing in self._standings:
                 self._standings.remove(standing)
                 self._waiting_bytes -= standing.waiting_bytes
@@ -162,7 +166,7 @@ class Share:
             self._give_room()
 
     def reserve(
-        self, standing: Standing, expected_bytes: float | None, patience_seconds: float = 0.0
+        self, standing: Standing, expected_bytes: float | None, *, waits: bool = False
     ) -> int | None:
         """Reserve room for a reply that is about to be asked for; None when there is none.
 
@@ -170,11 +174,10 @@ class Share:
             standing: The reader's.
             expected_bytes: What its rows may take, as far as the reader knows; None when it hasn't
                 seen a reply yet.
-            patience_seconds: How long to wait for it.
+            waits: Whether to return when there is room, or the reader has left, and not before.
         """
-        now = time.monotonic()
-        given = threading.Event() if patience_seconds > 0 else None
         with self._lock:
+            now = time.monotonic()
             rows_bytes = self._usual_bytes if expected_bytes is None else expected_bytes
             wanted = round(_WEIGHT * min(rows_bytes, _LARGEST_REPLY_BYTES))
             taken = self._waiting_bytes + self._reserved_bytes
@@ -183,31 +186,31 @@ class Share:
                 self._line.pop(standing, None)
                 self._reserved_bytes += wanted
                 return wanted
-            until = now + patience_seconds + _KEPT_SECONDS
-            self._line[standing] = _Refused(wanted, until, given)
-        if given is None or given.wait(patience_seconds):
-            return None if given is None else wanted
-        with self._lock:
-            if given.is_set():
-                return wanted
-            if standing in self._line:  # it keeps its place
-                self._line[standing] = _Refused(wanted, until, None)
-            return None
+            woken = threading.Event() if waits and standing in self._standings else None
+            refused = _Refused(wanted, now + _KEPT_SECONDS, woken)
+            self._line[standing] = refused
+        # Nobody tells when one who asks again, before this one in line, is overdue.
+        while woken is not None and not woken.wait(_KEPT_SECONDS):
+            with self._lock:
+                self._give_room()
+        return wanted if refused.has_room else None
 
     def _give_room(self) -> None:
         """Give what has become free to those who wait, in the order of the line."""
         taken = self._waiting_bytes + self._reserved_bytes
+        now = time.monotonic()
         for standing, refused in [*itertools.islice(self._line.items(), _LOOKED_AT)]:
+            if refused.woken is None and refused.until < now:
+                del self._line[standing]
+                continue
             if taken and taken + refused.wanted_bytes > self._max_prefetch_bytes:
                 return
             taken += refused.wanted_bytes
-            if refused.given is not None:
+            if refused.woken is not None:
                 del self._line[standing]
                 self._reserved_bytes += refused.wanted_bytes
-                refused.given.set()
-            elif refused.until < time.monotonic():
-                del self._line[standing]
-                taken -= refused.wanted_bytes
+                refused.has_room = True
+                refused.woken.set()
 
     def _kept_bytes(self, standing: Standing, now: float) -> int:
         """Return what is kept for those who stand in line before a reader, if it has a chance."""
@@ -215,7 +218,7 @@ class Share:
         for other, refused in [*itertools.islice(self._line.items(), _LOOKED_AT)]:
             if other is standing or kept_bytes > self._max_prefetch_bytes:
                 break
-            if refused.until < now:
+            if refused.woken is None and refused.until < now:
                 del self._line[other]
             else:
                 kept_bytes += refused.wanted_bytes

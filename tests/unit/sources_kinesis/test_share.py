@@ -28,7 +28,7 @@ SECOND = 1_000_000
 @pytest.fixture(autouse=True)
 def always_looks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sources.kinesis.share._LOOK_EVERY_SECONDS", 0.0)
-    monkeypatch.setattr("sources.kinesis.polling._PATIENCE_SECONDS", 0.0)  # all is one thread
+    monkeypatch.setattr("sources.kinesis.polling._WAITS_FOR_ROOM", False)  # all is one thread
 
 
 def rows(*arrivals_us: int, payload_bytes: int = 0) -> Rows:
@@ -294,7 +294,7 @@ def test_who_waits_is_given_room_as_soon_as_there_is_some_and_in_order() -> None
     for number in range(5):
 
         def wait(number: int = number) -> None:
-            reserved = share.reserve(Standing(), 10 * MIB, patience_seconds=60)
+            reserved = share.reserve(share.join(), 10 * MIB, waits=True)
             assert reserved is not None
             served.append(number)
             share.release(reserved, 10 * MIB)
@@ -308,6 +308,42 @@ def test_who_waits_is_given_room_as_soon_as_there_is_some_and_in_order() -> None
         thread.join(10)
     assert served == [0, 1, 2, 3, 4]
     assert share.reserve(ASKER, 10 * MIB) is not None
+
+
+def test_who_waits_behind_one_who_asks_no_more_is_given_room(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("sources.kinesis.share._KEPT_SECONDS", 0.05)
+    share = Share(60 * MIB)
+    under_way = share.reserve(ASKER, 10 * MIB)
+    assert under_way is not None
+    assert share.reserve(Standing(), 15 * MIB) is None
+    waiter = share.join()
+    found: list[int | None] = []
+    thread = threading.Thread(
+        target=lambda: found.append(share.reserve(waiter, 13 * MIB, waits=True)), daemon=True
+    )
+    thread.start()
+    share.release(under_way, None)
+    thread.join(10)
+    assert found == [39 * MIB]
+
+
+def test_who_waits_for_room_and_leaves_is_let_go() -> None:
+    share = Share(30 * MIB)
+    assert share.reserve(ASKER, 10 * MIB) is not None
+    leaver = share.join()
+    found: list[int | None] = []
+    thread = threading.Thread(
+        target=lambda: found.append(share.reserve(leaver, 10 * MIB, waits=True)), daemon=True
+    )
+    thread.start()
+    while not share._line:
+        time.sleep(0.001)
+    share.leave(leaver)
+    thread.join(10)
+    assert found == [None]
+    assert share.reserve(leaver, 10 * MIB, waits=True) is None
 
 
 def test_a_thousand_readers_with_full_queues_do_not_keep_the_threads_busy() -> None:
