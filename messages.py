@@ -10,8 +10,8 @@ because Bytewax sends items between processes with pickle.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import overload
+from dataclasses import dataclass, field
+from typing import TypeAlias, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +20,7 @@ Int64s = npt.NDArray[np.int64]
 UInt64s = npt.NDArray[np.uint64]
 Floats = npt.NDArray[np.float64]
 Scalar = int | float | str
+Json: TypeAlias = "Scalar | bool | list[Json] | dict[str, Json] | None"
 
 
 # ---- from sources -----------------------------------------------------------------------------
@@ -183,6 +184,35 @@ class Packet:
     partials: tuple[Partial, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """What one closed window of one key group means to a detector: numbers that add up.
+
+    Attributes:
+        rule: The detector whose features it feeds.
+        window: The declared window's name.
+        group: The key group's.
+        start_us: The window's start.
+        totals: The sum over all keys of each of the window's counts and sums, by value name.
+        keys: How many keys there are.
+        new_keys: How many of them weren't met within the memory of each `NewKeys`, by its name.
+        weights: The sum over all keys of c * log2(c), c being a count, in units of
+            `features.WEIGHT_UNIT`, by value name.
+        top: The keys with the greatest first value: that value, their code, and the key; the
+            greatest first, of equal ones that with the least code.
+    """
+
+    rule: str
+    window: str
+    group: str
+    start_us: int
+    totals: dict[str, int]
+    keys: int
+    new_keys: dict[str, int]
+    weights: dict[str, int]
+    top: tuple[tuple[int, int, tuple[Scalar, ...]], ...]
+
+
 # ---- to sinks ---------------------------------------------------------------------------------
 
 
@@ -200,6 +230,8 @@ class Alert:
         threshold: The limit of the level crossed.
         partial: True when the window began before the service did (a start at LATEST).
         notice: What becomes of its notification: `publish`, `digest`, `cooldown` or `none`.
+        evidence: What else is known of it, ready for JSON: other values of the key, or what a
+            detector found.
     """
 
     id: str
@@ -216,6 +248,7 @@ class Alert:
     detected_at_us: int
     partial: bool = False
     notice: str = "none"
+    evidence: dict[str, Json] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -266,7 +299,7 @@ class Reject:
 
 @dataclass(frozen=True, slots=True)
 class Closed:
-    """A key group tells a rule that it has closed every window that ends by the watermark."""
+    """Who tells a rule that it has closed every window that ends by the watermark."""
 
     rule: str
     group: str

@@ -113,6 +113,12 @@ dropped_events = Counter(
 )
 
 # ---- alerts ----
+anomaly_score = Histogram(
+    "kinewax_anomaly_score",
+    "Scores of random cut forests: 0 is as usual as can be, log2 of the sample size the least so.",
+    ["domain", "forest"],
+    buckets=(0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0, 2.5, 3.0, 4.0, 6.0, 8.0),
+)
 incidents = Counter(
     "kinewax_incidents_total",
     "Phases of incidents found.",

@@ -171,7 +171,7 @@ def read(endpoint: str, records: int, parser: str) -> dict[str, Any]:
             draining=lambda: vitals.events >= records,
             vitals=vitals,
         )
-        endpoints.prepare_files(settings.sinks, job.windows())
+        endpoints.prepare_files(settings.sinks, job.aggregates())
         with recovery.open_store(None) as store:
             recovery.prepare(store, {}, processes=1, files=1, now_us=now_us(), first=lambda: None)
             idle, peak = resident_mb(), PeakMemory()

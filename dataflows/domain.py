@@ -12,8 +12,23 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from errors import SettingsError
+from operators.access_log import AccessLogFormat
 from operators.decode import ARRIVAL
-from operators.spec import Count, Distinct, Field, Sum, Threshold, Value, Window
+from operators.feature_spec import StreamForest
+from operators.spec import (
+    Allow,
+    Count,
+    Distinct,
+    Field,
+    First,
+    Last,
+    Level,
+    Ratio,
+    Sum,
+    Threshold,
+    Value,
+    Window,
+)
 
 _GROWING = (Count, Sum, Distinct)
 
@@ -29,8 +44,11 @@ class Domain:
         times: Text fields that can be the event time, the default first. A run may also choose
             `arrival`.
         windows: What is counted.
-        rules: What is alarming.
+        rules: What is alarming about a key.
+        detectors: What is alarming about the whole stream.
         disorder_seconds: The allowed disorder, by default.
+        allow: By what a run can allow clients; see `Window.all_clients`.
+        format: What a payload is: lines of an access log, or JSON for None.
     """
 
     name: str
@@ -38,8 +56,11 @@ class Domain:
     fields: tuple[Field, ...]
     times: tuple[str, ...]
     windows: tuple[Window, ...]
-    rules: tuple[Threshold, ...]
+    rules: tuple[Threshold | Ratio, ...]
+    detectors: tuple[StreamForest, ...] = ()
     disorder_seconds: float = 10
+    allow: tuple[Allow, ...] = ()
+    format: AccessLogFormat | None = None
 
     def __post_init__(self) -> None:
         """Refuse a declaration that contradicts itself or refers to what isn't declared."""
@@ -54,6 +75,11 @@ class Domain:
         return {field.name: field for field in self.fields}
 
     @property
+    def alarms(self) -> tuple[Threshold | Ratio | StreamForest, ...]:
+        """All that opens incidents: rules, then detectors."""
+        return self.rules + self.detectors
+
+    @property
     def time_choices(self) -> tuple[str, ...]:
         """What a run may take for event time, the default first."""
         return (*self.times, ARRIVAL)
@@ -61,7 +87,19 @@ class Domain:
     def fields_of(self, windows: Sequence[Window]) -> tuple[Field, ...]:
         """Return the fields that these windows use, in declaration order."""
         used = {name for window in windows for name in _fields_used(window)}
+        if any(not window.all_clients for window in windows):
+            used.update(allow.field for allow in self.allow)
         return tuple(field for field in self.fields if field.name in used)
+
+    def detectors_of(self, windows: Sequence[Window]) -> tuple[StreamForest, ...]:
+        """Return the detectors that have all their windows among these."""
+        names = {window.name for window in windows}
+        return tuple(one for one in self.detectors if names.issuperset(one.windows))
+
+    def aggregates_of(self, windows: Sequence[Window]) -> list[str]:
+        """Return the names of the aggregates whose rows are written when these windows run."""
+        emitted = [window.name for window in windows if window.emit]
+        return emitted + [detector.name for detector in self.detectors_of(windows)]
 
     def windows_named(self, names: Sequence[str]) -> tuple[Window, ...]:
         """Return the windows of these names, in declaration order; all for no names.
@@ -85,36 +123,50 @@ class Domain:
         Raises:
             SettingsError: A name isn't declared, or limits don't ascend.
         """
-        known = {f"{rule.name}.{level.severity}" for rule in self.rules for level in rule.levels}
+        known = {
+            f"{alarm.name}.{level.severity}" for alarm in self.alarms for level in alarm.levels
+        }
         for name in limits:
             if name not in known:
                 msg = f"domain {self.name} has no limit {name!r}"
                 raise SettingsError(msg, hint=f"its limits: {', '.join(sorted(known))}")
-        rules = tuple(
-            replace(
-                rule,
-                levels=tuple(
-                    replace(level, above=limits.get(f"{rule.name}.{level.severity}", level.above))
-                    for level in rule.levels
-                ),
+
+        def limited(alarm: str, levels: tuple[Level, ...]) -> tuple[Level, ...]:
+            return tuple(
+                replace(level, above=limits.get(f"{alarm}.{level.severity}", level.above))
+                for level in levels
             )
-            for rule in self.rules
+
+        return replace(
+            self,
+            rules=tuple(replace(one, levels=limited(one.name, one.levels)) for one in self.rules),
+            detectors=tuple(
+                replace(one, levels=limited(one.name, one.levels)) for one in self.detectors
+            ),
         )
-        return replace(self, rules=rules)
 
     def _problems(self) -> Iterator[str]:
         yield from _repeated("field", [field.name for field in self.fields])
-        yield from _repeated("window", [window.name for window in self.windows])
-        yield from _repeated("rule", [rule.name for rule in self.rules])
+        # A detector's rows are written under its name, beside those of windows.
+        aggregates = [one.name for one in self.windows] + [one.name for one in self.detectors]
+        yield from _repeated("window or detector", aggregates)
+        yield from _repeated("rule or detector", [alarm.name for alarm in self.alarms])
         if not self.times:
             yield "no event time is declared"
         for name in self.times:
             if name in self.field_by_name:
                 yield f"the event time {name} can't be a field, too"
+        for allow in self.allow:
+            if allow.field not in self.field_by_name or (
+                self.field_by_name[allow.field].kind != "text"
+            ):
+                yield f"{allow.field!r}, by which clients are allowed, is no declared text"
         for window in self.windows:
             yield from self._window_problems(window)
         for rule in self.rules:
             yield from self._rule_problems(rule)
+        for detector in self.detectors:
+            yield from self._detector_problems(detector)
 
     def _window_problems(self, window: Window) -> Iterator[str]:
         declared = self.field_by_name
@@ -123,30 +175,62 @@ class Domain:
             yield f"window {window.name} uses the field {name!r}, which is not declared"
         if not window.key:
             yield f"window {window.name} has no key"
+        if window.top and window.groups != 1:
+            yield f"window {window.name} writes its top {window.top} keys and so needs one group"
         yield from _repeated(f"value of {window.name}", [value.name for value in window.values])
         for value in window.values if not undeclared else ():
-            if isinstance(value, Count | Distinct):
+            if isinstance(value, First | Last | Distinct):
                 continue
-            if declared[value.of].kind == "text":
+            if not isinstance(value, Count) and declared[value.of].kind == "text":
                 yield f"{value.name} of {window.name} needs a number, not the text {value.of}"
             if value.where is not None and declared[value.where.field].kind != "text":
                 yield f"{value.name} of {window.name} can filter by a text, not {value.where.field}"
 
-    def _rule_problems(self, rule: Threshold) -> Iterator[str]:
+    def _rule_problems(self, rule: Threshold | Ratio) -> Iterator[str]:
         windows = {window.name: window for window in self.windows}
         if rule.window not in windows:
             yield f"rule {rule.name} watches {rule.window!r}, which is not declared"
             return
         values: dict[str, Value] = {value.name: value for value in windows[rule.window].values}
-        if not isinstance(values.get(rule.value), _GROWING):
+        if isinstance(rule, Ratio):
+            for name in (rule.value, rule.of):
+                if not isinstance(values.get(name), Count):
+                    yield f"rule {rule.name} needs a count of {rule.window}, not {name!r}"
+        elif not isinstance(values.get(rule.value), _GROWING):
             yield (
                 f"rule {rule.name} needs a count, sum or distinct count of {rule.window}, "
                 f"not {rule.value!r}"
             )
-        limits = [level.above for level in rule.levels]
-        is_ascending = all(lower < upper for lower, upper in pairwise(limits))
-        if not (limits and limits[0] >= 0 and is_ascending):  # never true of nan
-            yield f"rule {rule.name}: limits must ascend from 0 or more, not {limits}"
+        yield from _limit_problems(f"rule {rule.name}", rule.levels)
+
+    def _detector_problems(self, detector: StreamForest) -> Iterator[str]:
+        what = f"detector {detector.name}"
+        yield from _limit_problems(what, detector.levels)
+        yield from _repeated(f"feature of {detector.name}", [f.name for f in detector.features])
+        if not detector.features:
+            yield f"{what} has no features"
+        windows = {window.name: window for window in self.windows}
+        undeclared = [name for name in detector.windows if name not in windows]
+        for name in undeclared:
+            yield f"{what} needs the window {name!r}, which is not declared"
+        if undeclared:
+            return
+        lengths = {windows[name].length_seconds for name in detector.windows}
+        if len(lengths) > 1:
+            yield f"{what} needs windows of one length, not of {sorted(lengths)} s"
+        for feature in detector.features:
+            values = {value.name: value for value in windows[feature.window].values}
+            for name in feature.values:
+                if not self._is_whole(values.get(name)):
+                    yield (
+                        f"{feature.name} of {what} needs a count, or a sum of whole numbers, "
+                        f"of {feature.window}, not {name!r}"
+                    )
+
+    def _is_whole(self, value: Value | None) -> bool:
+        if isinstance(value, Sum):
+            return value.of in self.field_by_name and self.field_by_name[value.of].scale == 0
+        return isinstance(value, Count)
 
 
 def _repeated(what: str, names: Sequence[str]) -> Iterator[str]:
@@ -155,11 +239,20 @@ def _repeated(what: str, names: Sequence[str]) -> Iterator[str]:
             yield f"there is more than one {what} {name!r}"
 
 
+def _limit_problems(what: str, levels: Sequence[Level]) -> Iterator[str]:
+    limits = [level.above for level in levels]
+    is_ascending = all(lower < upper for lower, upper in pairwise(limits))
+    if not (limits and limits[0] >= 0 and is_ascending):  # never true of nan
+        yield f"{what}: limits must ascend from 0 or more, not {limits}"
+
+
 def _fields_used(window: Window) -> list[str]:
     used = list(window.key)
     for value in window.values:
+        if isinstance(value, First | Last):
+            continue
         if not isinstance(value, Count):
             used.append(value.of)
-        if not isinstance(value, Count | Distinct) and value.where is not None:
+        if not isinstance(value, Distinct) and value.where is not None:
             used.append(value.where.field)
     return used

@@ -1,4 +1,4 @@
-"""The engine's view of key groups and of notification decisions: one state a key.
+"""The engine's view of key groups, detectors and notification decisions: one state a key.
 
 The engine gives a state's builder no key, so each logic learns its own from its first packet, or
 from its state.
@@ -13,7 +13,8 @@ from bytewax.operators import StatefulBatchLogic
 
 import metrics
 from dataflows.vitals import Vitals
-from messages import Alert, Closed, Digest, Packet
+from messages import Alert, Closed, Digest, Packet, Summary
+from operators.detection import Detection, DetectorOutput
 from operators.key_group import GroupOutput, KeyGroup
 from operators.notices import Notices
 
@@ -56,6 +57,34 @@ class GroupLogic(StatefulBatchLogic[Packet, GroupOutput, bytes]):
         assert self._group is not None, "a group is only built by a packet or a state"
         with metrics.snapshot_duration_seconds.time():
             return self._group.snapshot()
+
+
+class DetectorLogic(StatefulBatchLogic[Summary | Closed, DetectorOutput, bytes]):
+    """One detector.
+
+    Args:
+        build: Makes the detection of a detector from its state.
+        state: What `snapshot` returned, or None.
+    """
+
+    def __init__(
+        self, build: Callable[[str, bytes | None], Detection], state: bytes | None
+    ) -> None:
+        self._build = build
+        self._detection: Detection | None = None
+        if state is not None:
+            self._detection = build(pickle.loads(state)["detector"], state)
+
+    def on_batch(self, values: list[Summary | Closed]) -> tuple[Iterable[DetectorOutput], bool]:
+        """Take summaries in; a detection is never discarded."""
+        if self._detection is None:
+            self._detection = self._build(values[0].rule, None)
+        return self._detection.take(values), False
+
+    def snapshot(self) -> bytes:
+        """Return the detection's state."""
+        assert self._detection is not None, "built by a summary or a state"
+        return self._detection.snapshot()
 
 
 class NoticesLogic(StatefulBatchLogic[Alert | Closed, Alert | Digest, bytes]):

@@ -1,20 +1,21 @@
 """The whole flow of every domain. Read this file first.
 
-    source ── Taken ──┬─ aside ──────────────────────────────────────────────┐
-    (slots: read,     │   (rejects, late events)                             │
-     decode, judge)   └─ aggregate ─ groups ──┬─ rows of closed windows ─────┼─ outputs ─ sinks
-                          (partials    (watermark,  │                        │
-                           by tick)     windows,    └─ alerts ── notices ────┘
-                                        rules)                  (who is told)
+    source ── Taken ──┬─ aside ──────────────────────────────────────────────────┐
+    (slots: read,     │   (rejects, late events)                                 │
+     decode, judge)   └─ aggregate ─ groups ──┬─ rows of closed windows ─────────┼─ outputs ─ sinks
+                          (partials    (watermark,  ├─ summaries ─ detectors ─ rows ┤
+                           by tick)     windows,    │              (forest) │       │
+                                        rules)      └─ alerts ──────────────┴ notices
+                                                                        (who is told)
 
-State lives in slots, groups, notices and sink parts, each with its share of the ledger; the two
-steps between (aggregate, aside) hold nothing, so a crash loses nothing between snapshots.
+State lives in slots, groups, detectors, notices and sink parts, each with its share of the ledger;
+the two steps between (aggregate, aside) hold nothing, so a crash loses nothing between snapshots.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any
@@ -22,16 +23,19 @@ from typing import Any
 import bytewax.operators as op
 from bytewax.dataflow import Dataflow
 
+from dataflows.decoders import decoder_of
 from dataflows.domain import Domain
 from dataflows.group_names import group_names
-from dataflows.group_step import GroupLogic, NoticesLogic
+from dataflows.group_step import DetectorLogic, GroupLogic, NoticesLogic
 from dataflows.sink_step import SinkStep, selector
 from dataflows.source_step import SourceStep
 from dataflows.vitals import Vitals
-from messages import AggregateRows, Alert, Closed, Opening, Output
+from messages import AggregateRows, Alert, Closed, Opening, Output, Summary
+from operators.allow import AllowList
 from operators.codes import TextCodes
+from operators.detection import Detection
 from operators.intake import Intake, Taken
-from operators.key_group import GroupOutput, KeyGroup
+from operators.key_group import KeyGroup
 from operators.notices import Notices
 from operators.partials import Partials
 from operators.watermarks import IdlePolicy
@@ -39,7 +43,7 @@ from sinks.base import Sink
 from sources.base import Source
 
 _US_PER_SECOND = 1_000_000
-STEPS = {"slots": "read", "groups": "groups", "notices": "notices"}
+STEPS = {"slots": "read", "groups": "groups", "detectors": "detectors", "notices": "notices"}
 """The step ids under which state is kept; each sink's step has the sink's name."""
 
 
@@ -58,6 +62,7 @@ class Options:
         idle: What shards without data do to the watermark.
         windows: Names of the windows to run; none for all.
         early: Whether rules fire before a window closes.
+        allow: Who is allowed, as `AllowList` has it.
         started_at_us: The T0 of a start at LATEST: windows that begin before are partial.
     """
 
@@ -66,6 +71,7 @@ class Options:
     idle: IdlePolicy = "wallclock"
     windows: tuple[str, ...] = ()
     early: bool = True
+    allow: tuple[str, ...] = ()
     started_at_us: int | None = None
 
 
@@ -98,12 +104,15 @@ def build_flow(
     fields = domain.fields_of(windows)
     by_name = {window.name: window for window in windows}
     rules = {rule.name: rule for rule in domain.rules if rule.window in by_name}
+    detectors = {one.name: one for one in domain.detectors_of(windows)}
     names = {window.name: group_names(window.name, window.groups) for window in windows}
 
     texts = TextCodes()
+    decoder = decoder_of(domain, fields, options.time, texts)
+    allowed = AllowList(domain.allow, options.allow, texts)
 
     def intake(state: dict[str, Any] | None) -> Intake:
-        return Intake(domain.name, fields, windows, options.time, options.disorder_us, texts, state)
+        return Intake(domain.name, decoder, windows, options.disorder_us, state, allowed=allowed)
 
     def group(name: str, state: bytes | None) -> KeyGroup:
         window = by_name[name.partition("/")[0]]
@@ -113,6 +122,7 @@ def build_flow(
             window,
             domain.field_by_name,
             [rule for rule in rules.values() if rule.window == window.name],
+            [one for one in detectors.values() if window.name in one.windows],
             slots=source.slots,
             disorder_us=options.disorder_us,
             idle=options.idle,
@@ -122,7 +132,23 @@ def build_flow(
             state=state,
         )
 
+    def detection(name: str, state: bytes | None) -> Detection:
+        detector = detectors[name]
+        return Detection(
+            detector,
+            domain.name,
+            by_name,
+            [group for window in detector.windows for group in names[window]],
+            clock=clock,
+            started_at_us=options.started_at_us,
+            state=state,
+        )
+
     def notices(name: str, state: bytes | None) -> Notices:
+        if name in detectors:
+            detector = detectors[name]
+            window = by_name[detector.windows[0]]
+            return Notices(detector, domain.name, window, (name,), state)
         rule = rules[name]
         return Notices(rule, domain.name, by_name[rule.window], names[rule.window], state)
 
@@ -135,7 +161,15 @@ def build_flow(
     )
     found = op.stateful_batch("groups", packets, lambda state: GroupLogic(group, state, vitals))
     rows = op.flat_map_batch("rows", found, _rows)
-    alerts = op.flat_map_batch("alerts", found, _alerts)
+    alerts = op.flat_map_batch("alerts", found, _alerts(rules))
+    if detectors:
+        summaries = op.flat_map_batch("summaries", found, _summaries(detectors))
+        detected = op.stateful_batch(
+            "detectors", summaries, lambda state: DetectorLogic(detection, state)
+        )
+        rows = op.merge("all_rows", rows, op.flat_map_batch("scores", detected, _rows))
+        unusual = op.flat_map_batch("unusual", detected, _alerts(detectors))
+        alerts = op.merge("all_alerts", alerts, unusual)
     decided = op.stateful_batch("notices", alerts, lambda state: NoticesLogic(notices, state))
     outputs = op.merge("outputs", aside, rows, op.map("told", decided, lambda keyed: keyed[1]))
     for sink in sinks:
@@ -159,6 +193,8 @@ def layout_of(domain: Domain, options: Options) -> dict[str, str]:
         )
     for field in domain.fields_of(windows):
         layout[f"field {field.name}"] = f"{field.kind}, scale {field.scale}"
+    for detector in domain.detectors_of(windows):
+        layout[f"detector {detector.name}"] = detector.shape
     return layout
 
 
@@ -175,9 +211,24 @@ def _aside() -> Callable[[list[Taken]], list[Output | Opening]]:
     return pass_on
 
 
-def _rows(batch: list[tuple[str, GroupOutput]]) -> list[Output]:
+Keyed = Sequence[tuple[str, object]]
+
+
+def _rows(batch: Keyed) -> list[Output]:
     return [item for _, item in batch if isinstance(item, AggregateRows)]
 
 
-def _alerts(batch: list[tuple[str, GroupOutput]]) -> list[tuple[str, Alert | Closed]]:
-    return [(item.rule, item) for _, item in batch if isinstance(item, Alert | Closed)]
+def _alerts(of: Container[str]) -> Callable[[Keyed], list[tuple[str, Alert | Closed]]]:
+    def alerts(batch: Keyed) -> list[tuple[str, Alert | Closed]]:
+        found = (item for _, item in batch if isinstance(item, Alert | Closed))
+        return [(item.rule, item) for item in found if item.rule in of]
+
+    return alerts
+
+
+def _summaries(of: Container[str]) -> Callable[[Keyed], list[tuple[str, Summary | Closed]]]:
+    def summaries(batch: Keyed) -> list[tuple[str, Summary | Closed]]:
+        found = (item for _, item in batch if isinstance(item, Summary | Closed))
+        return [(item.rule, item) for item in found if item.rule in of]
+
+    return summaries

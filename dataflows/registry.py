@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataflows.access_logs import ACCESS_LOGS
 from dataflows.domain import Domain
 from dataflows.ecommerce import ECOMMERCE
 from errors import SettingsError
 
-DOMAINS: dict[str, Domain] = {domain.name: domain for domain in (ECOMMERCE,)}
+DOMAINS: dict[str, Domain] = {domain.name: domain for domain in (ECOMMERCE, ACCESS_LOGS)}
 
 
 def find_domain(name: str) -> Domain:

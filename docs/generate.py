@@ -21,7 +21,7 @@ from dataflows.domain import Domain
 from dataflows.registry import DOMAINS
 from metrics import METRICS
 from operators.decode import REASONS
-from operators.spec import Count, Value
+from operators.spec import Level, Ratio, Value
 from service import settings
 from service.cli import app
 
@@ -155,23 +155,48 @@ def _domain(domain: Domain) -> Iterator[str]:
             "yes" if window.emit else "no",
             window.doc,
         )
-    yield "\n### Rules\n"
+    if domain.rules:
+        yield "\n### Rules\n"
+        yield from _rules(domain)
+    if domain.detectors:
+        yield "\n### Detectors\n"
+        yield from _detectors(domain)
+
+
+def _rules(domain: Domain) -> Iterator[str]:
     yield from _head("Rule", "Watches", "Levels", "What it finds")
     for rule in domain.rules:
-        levels = ", ".join(
-            f"`{level.severity}` above {level.above:g}" + (" (notice)" if level.notify else "")
-            for level in rule.levels
+        part = f" as a part of `{rule.of}`" if isinstance(rule, Ratio) else ""
+        watched = f"`{rule.value}`{part} of `{rule.window}`"
+        yield _row(f"`{rule.name}`", watched, _levels(rule.levels), rule.doc)
+
+
+def _detectors(domain: Domain) -> Iterator[str]:
+    yield from _head("Detector", "Features", "Grades", "What it finds")
+    for detector in domain.detectors:
+        features = ", ".join(
+            f"`{feature.name}` of `{feature.window}`" for feature in detector.features
         )
-        yield _row(f"`{rule.name}`", f"`{rule.value}` of `{rule.window}`", levels, rule.doc)
+        yield _row(f"`{detector.name}`", features, _levels(detector.levels), detector.doc)
+
+
+def _levels(levels: Sequence[Level]) -> str:
+    return ", ".join(
+        f"`{level.severity}` above {level.above:g}" + (" (notice)" if level.notify else "")
+        for level in levels
+    )
 
 
 def _value(value: Value) -> str:
     kind = type(value).__name__.lower()
-    if isinstance(value, Count):
-        return f"`{value.name}`: {kind}"
+    of = getattr(value, "of", None)
     where = getattr(value, "where", None)
-    only = f" where `{where.field}` is `{where.equals}`" if where else ""
-    return f"`{value.name}`: {kind} of `{value.of}`{only}"
+    choices = " or ".join(f"`{choice}`" for choice in where.choices) if where else ""
+    return (
+        f"`{value.name}`: {kind}"
+        + (f" of `{of}`" if of else "")
+        + (f" where `{where.field}` is {choices}" if where else "")
+    )
 
 
 # ---- the command line ---------------------------------------------------------------------------

@@ -16,7 +16,22 @@ import numpy.typing as npt
 
 from messages import Int64s, Scalar
 from operators.decode import Column
-from operators.spec import Count, Distinct, Field, Maximum, Mean, Minimum, Sum, Value
+from operators.event_time import iso_time
+from operators.spec import (
+    Count,
+    Distinct,
+    Field,
+    First,
+    Last,
+    Maximum,
+    Mean,
+    Minimum,
+    Sum,
+    Value,
+)
+
+EVENT_TIME = "@event_time"
+"""The column of event times among those of fields, whose names are JSON's."""
 
 _GREATEST, _LEAST = np.iinfo(np.int64).max, np.iinfo(np.int64).min
 
@@ -51,6 +66,10 @@ def accumulators_of(values: Sequence[Value]) -> tuple[Accumulator, ...]:
                 found.append(Accumulator(np.minimum, _GREATEST, index, value.of))
             case Maximum():
                 found.append(Accumulator(np.maximum, _LEAST, index, value.of))
+            case First():
+                found.append(Accumulator(np.minimum, _GREATEST, index, EVENT_TIME))
+            case Last():
+                found.append(Accumulator(np.maximum, _LEAST, index, EVENT_TIME))
             case Mean():
                 found.append(Accumulator(np.add, 0, index, value.of))
                 found.append(Accumulator(np.add, 0, index, None))
@@ -109,6 +128,9 @@ def read_values(
         numbers = own[0][1]
         if isinstance(value, Count | Distinct):
             read.append(numbers.tolist())
+            continue
+        if isinstance(value, First | Last):
+            read.append([iso_time(number) for number in numbers.tolist()])
             continue
         field = fields[value.of]
         unit = 10**field.scale

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from operator import attrgetter
-from typing import Annotated, Any
+from typing import Annotated, Any, Protocol
 
 import msgspec
 import numpy as np
@@ -109,8 +109,15 @@ class _Found:
     undecodable: dict[int, str] = field(default_factory=dict)  # payload index: what is wrong
 
 
+class Decodes(Protocol):
+    """What makes columns of payloads."""
+
+    def decode(self, payloads: Sequence[bytes], arrival_us: Int64s | None) -> Decoded:
+        """Decode n payloads; see `Decoder.decode`."""
+
+
 class Decoder:
-    """Decodes the payloads of one domain.
+    """Decodes the payloads of one domain, JSON.
 
     Args:
         fields: The fields to decode.

@@ -1,4 +1,4 @@
-"""Event times from text: ISO 8601 and its kin, a column at a time.
+"""Event times from text and back: ISO 8601 and its kin, a column at a time.
 
 The common layouts (`2019-11-01 00:00:00 UTC`, `2026-01-02T03:04:05.678901`, with or without a
 fraction, `Z` or ` UTC`) are parsed as a matrix of bytes; a text of any other layout goes through
@@ -10,7 +10,7 @@ no date can be written.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import MAXYEAR, MINYEAR, UTC, datetime
+from datetime import MAXYEAR, MINYEAR, UTC, datetime, timedelta
 
 import numpy as np
 import numpy.typing as npt
@@ -27,6 +27,11 @@ _SECONDS_LENGTH = 19  # of 2026-01-02T03:04:05
 _SUFFIXES = (b"", b"Z", b" UTC")
 _DIGITS = [place for place in range(_SECONDS_LENGTH) if place not in _SEPARATORS]
 _US_PER_SECOND = 1_000_000
+
+
+def iso_time(time_us: int) -> str:
+    """Write a time as ISO 8601 in UTC, with a fraction only where there is one."""
+    return (_EPOCH + timedelta(microseconds=time_us)).isoformat().replace("+00:00", "Z")
 
 
 def parse_times(texts: Sequence[str]) -> tuple[Int64s, npt.NDArray[np.bool_]]:

@@ -16,10 +16,10 @@ import numpy as np
 
 import metrics
 from messages import Block, Ended, EndOfInput, Int64s, Late, Mark, Reject, Seen
-from operators.codes import TextCodes
-from operators.decode import Column, Decoded, Decoder, Rejected
+from operators.allow import AllowList
+from operators.decode import Column, Decoded, Decodes, Rejected
 from operators.lateness import NO_TIME, judge_by_arrival, judge_by_jump, late_rows
-from operators.spec import Field, Window
+from operators.spec import Window
 
 _US_PER_SECOND = 1_000_000
 STATE_VERSION = 1
@@ -63,28 +63,28 @@ class Intake:
 
     Args:
         domain: The domain's name, for rejects and late events.
-        fields: The fields to decode.
+        decoder: Makes columns of payloads; all intakes of a process may share it.
         windows: The windows that will count the events.
-        time_field: The field with the event time, or `ARRIVAL`.
         disorder_us: The allowed disorder.
-        texts: Codes of texts, shared with what turns them back.
+        allowed: Whose events some windows don't count.
         state: What `snapshot` returned, or None.
     """
 
     def __init__(
         self,
         domain: str,
-        fields: Sequence[Field],
+        decoder: Decodes,
         windows: Sequence[Window],
-        time_field: str,
         disorder_us: int,
-        texts: TextCodes,
         state: dict[str, Any] | None = None,
+        *,
+        allowed: AllowList | None = None,
     ) -> None:
         self._domain = domain
         self._windows = tuple(windows)
         self._disorder_us = disorder_us
-        self._decoder = Decoder(fields, time_field, texts)
+        self._decoder = decoder
+        self._allowed = allowed
         self._shards: dict[str, _Shard] = {}
         self.ledger: Counter[str] = Counter()
         if state is not None:
@@ -168,12 +168,19 @@ class Intake:
         size = len(decoded.times_us)
         times_us = decoded.times_us if len(events) == size else decoded.times_us[events]
         counted: list[Int64s | None] = []
+        allowed = self._allowed.rows(decoded.columns) if self._allowed else None
         for window in self._windows:
             length_us = window.length_seconds * _US_PER_SECOND
             late = late_rows(times_us, before_us, length_us, self._disorder_us)
             late_events = events[late]
             if len(late_events):
                 self._set_late_aside(block, decoded, late_events, window, taken)
+            if allowed is not None and not window.all_clients:
+                kept = events[~late & ~allowed[events]]
+                filtered = len(events) - len(late_events) - len(kept)
+                self.ledger[f"filtered.{window.name}"] += filtered
+                counted.append(kept)
+            elif len(late_events):
                 counted.append(events[~late])
             else:
                 counted.append(None if len(events) == size else events)

@@ -12,15 +12,18 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import metrics
-from messages import AggregateRows, Alert, Closed, Packet, Partial, Scalar
+from messages import AggregateRows, Alert, Closed, Packet, Partial, Scalar, Summary
 from operators.accumulators import accumulators_of, read_values
-from operators.rules import Rule, iso_time, key_text
-from operators.spec import Field, Threshold, Window
+from operators.event_time import iso_time
+from operators.feature_spec import StreamForest
+from operators.features import Summariser
+from operators.rules import Rule, key_text
+from operators.spec import Field, Ratio, Threshold, Window
 from operators.watermarks import IdlePolicy, Watermark
-from operators.windows import OpenWindow, OpenWindows
+from operators.windows import OpenWindow, OpenWindows, top_rows
 
 STATE_VERSION = 1
-GroupOutput = Alert | AggregateRows | Closed
+GroupOutput = Alert | AggregateRows | Closed | Summary
 
 
 class KeyGroup:
@@ -32,6 +35,7 @@ class KeyGroup:
         window: The window whose keys it shares.
         fields: The domain's fields, by name.
         rules: The rules that watch the window.
+        detectors: The detectors that have features of it.
         slots: The names of all slots of the source.
         disorder_us: The allowed disorder.
         idle: What idle shards do to the watermark.
@@ -47,7 +51,8 @@ class KeyGroup:
         domain: str,
         window: Window,
         fields: dict[str, Field],
-        rules: Sequence[Threshold],
+        rules: Sequence[Threshold | Ratio],
+        detectors: Sequence[StreamForest] = (),
         *,
         slots: Sequence[str],
         disorder_us: int,
@@ -67,6 +72,11 @@ class KeyGroup:
         self._started_at_us = started_at_us
         self._accumulators = accumulators_of(window.values)
         self._rules = [Rule(domain, rule, window, fields, clock, started_at_us) for rule in rules]
+        self._summarisers = [
+            Summariser(one, window, name, restored.get("summaries", {}).get(one.name))
+            for one in detectors
+        ]
+        self._told = [*(rule.name for rule in rules), *(one.name for one in detectors)]
         self.windows = OpenWindows(window, restored.get("windows"))
         self.watermark = Watermark(slots, disorder_us, idle, restored.get("watermark"))
         self.ledger: Counter[str] = Counter(restored.get("ledger", {}))
@@ -92,6 +102,7 @@ class KeyGroup:
             "windows": self.windows.snapshot(),
             "watermark": self.watermark.snapshot(),
             "ledger": dict(self.ledger),
+            "summaries": {one.detector: one.snapshot() for one in self._summarisers},
         }
         return pickle.dumps(state, protocol=5)
 
@@ -116,12 +127,11 @@ class KeyGroup:
         for start_us, window in closed:
             for rule in self._rules:
                 found.extend(rule.finals(start_us, window))
+            found.extend(one.summarise(start_us, window) for one in self._summarisers)
             if self._window.emit:
                 found.append(AggregateRows(self._window.name, self._rows(start_us, window)))
         if self._passed_an_end(before_us):
-            found.extend(
-                Closed(rule.spec.name, self._name, self.watermark.now_us) for rule in self._rules
-            )
+            found.extend(Closed(name, self._name, self.watermark.now_us) for name in self._told)
         return found
 
     def _passed_an_end(self, before_us: int) -> bool:
@@ -131,8 +141,12 @@ class KeyGroup:
     def _rows(
         self, start_us: int, window: OpenWindow
     ) -> tuple[dict[str, Scalar | bool | None], ...]:
-        keys = window.keys_of(window.codes)
-        values = read_values(self._window.values, self._accumulators, window.arrays, self._fields)
+        codes, arrays = window.codes, window.arrays
+        if self._window.top:
+            rows_kept = top_rows(window, 0, self._window.top)
+            codes, arrays = codes[rows_kept], [array[rows_kept] for array in arrays]
+        keys = window.keys_of(codes)
+        values = read_values(self._window.values, self._accumulators, arrays, self._fields)
         start, end = iso_time(start_us), iso_time(start_us + self.windows.length_us)
         emitted_at = iso_time(self._clock())
         cut = self._started_at_us is not None and start_us < self._started_at_us

@@ -17,8 +17,10 @@ from typing import Any
 
 import metrics
 from messages import Alert, Closed, Digest
-from operators.rules import iso_time, key_text
-from operators.spec import Threshold, Window
+from operators.event_time import iso_time
+from operators.feature_spec import StreamForest
+from operators.rules import key_text
+from operators.spec import Ratio, Threshold, Window
 from operators.watermarks import BEGINNING
 
 STATE_VERSION = 1
@@ -30,16 +32,16 @@ class Notices:
     """Decides on the notifications of one rule.
 
     Args:
-        spec: The rule.
+        spec: The rule or detector.
         domain: The domain's name.
         window: The window it watches.
-        groups: The names of all key groups of the rule's window.
+        groups: Who tells of closed windows: all key groups of the rule's window, or the detector.
         state: What `snapshot` returned, or None.
     """
 
     def __init__(
         self,
-        spec: Threshold,
+        spec: Threshold | Ratio | StreamForest,
         domain: str,
         window: Window,
         groups: Sequence[str],

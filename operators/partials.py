@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from messages import Int64s, Mark, Packet, Partial, Scalar, UInt64s
-from operators.accumulators import accumulate, accumulators_of
+from operators.accumulators import EVENT_TIME, accumulate, accumulators_of
 from operators.codes import (
     TextCodes,
     combine,
@@ -24,7 +24,7 @@ from operators.codes import (
 )
 from operators.decode import Column
 from operators.intake import Rows, Taken
-from operators.spec import Count, Distinct, Window
+from operators.spec import Distinct, First, Last, Window
 
 _US_PER_SECOND = 1_000_000
 
@@ -37,6 +37,7 @@ class _Columns:
             name: np.concatenate([part.columns[name] for part in rows]) for name in rows[0].columns
         }
         self.times_us: Int64s = np.concatenate([part.times_us for part in rows])
+        self.columns[EVENT_TIME] = self.times_us
         self._codes: dict[str, UInt64s] = {}
 
     def codes(self, name: str) -> UInt64s:
@@ -142,9 +143,10 @@ class Partials:
                 arrays.append(np.zeros(len(begins), np.int64))  # grows by the new pairs, later
                 continue
             matches = None
-            if not isinstance(value, Count) and value.where is not None:
-                wanted = np.uint64(self._texts[value.where.equals])
-                matches = columns.codes(value.where.field) == wanted
+            where = None if isinstance(value, First | Last) else value.where
+            if where is not None:
+                wanted = self._texts.of(where.choices, len(where.choices))
+                matches = np.isin(columns.codes(where.field), wanted)
             arrays.append(accumulate(accumulator, columns.columns, matches, order, begins))
         return arrays
 

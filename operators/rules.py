@@ -1,31 +1,26 @@
-"""Threshold rules over a key group's windows: early when a key crosses, final when it closes.
+"""Rules over a key group's windows.
 
-A rule's value only grows inside a window, so a crossing is `before <= limit < after`, found for a
-whole batch at once. One alert is made a key that crossed, none for the others.
+The value of a `Threshold` only grows inside a window, so it fires early, when a key crosses a
+limit: `before <= limit < after`, found for a whole batch at once; and once more when the window
+closes. A `Ratio` fires only then. One alert is made a key that crossed, none for the others.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
 
 import numpy as np
+import numpy.typing as npt
 
-from messages import Alert, Int64s, Scalar
-from operators.accumulators import accumulators_of
-from operators.spec import Field, Level, Sum, Threshold, Window
+from messages import Alert, Int64s, Json, Scalar
+from operators.accumulators import accumulators_of, read_values
+from operators.event_time import iso_time
+from operators.spec import Field, Level, Ratio, Sum, Threshold, Window
 from operators.windows import Change, OpenWindow
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-
-
-def iso_time(time_us: int) -> str:
-    """Write a time as ISO 8601 in UTC, with a fraction only where there is one."""
-    return (_EPOCH + timedelta(microseconds=time_us)).isoformat().replace("+00:00", "Z")
 
 
 class Rule:
-    """One threshold rule over the windows of one key group.
+    """One rule over the windows of one key group.
 
     Args:
         domain: The domain's name.
@@ -39,7 +34,7 @@ class Rule:
     def __init__(
         self,
         domain: str,
-        spec: Threshold,
+        spec: Threshold | Ratio,
         window: Window,
         fields: dict[str, Field],
         clock: Callable[[], int],
@@ -50,16 +45,25 @@ class Rule:
         self._window = window
         self._clock = clock
         self._started_at_us = started_at_us
-        index = [value.name for value in window.values].index(spec.value)
-        value = window.values[index]
-        self._unit = 10 ** fields[value.of].scale if isinstance(value, Sum) else 1
-        accumulators = accumulators_of(window.values)
-        self._array = [accumulator.value for accumulator in accumulators].index(index)
+        self._fields = fields
+        self._accumulators = accumulators_of(window.values)
+        self._array, self._unit = self._place_of(spec.value)
+        self._whole = self._place_of(spec.of)[0] if isinstance(spec, Ratio) else None
+        self._value_name = spec.value if self._whole is None else f"share_of_{spec.value}"
         # Rounded, since 0.29 * 100 is 28.999999999999996, which 29 would be above.
         self._limits = [round(level.above * self._unit, 6) for level in spec.levels]
 
+    def _place_of(self, name: str) -> tuple[int, int]:
+        """Return where a value's accumulator is, and how many of its units make 1."""
+        index = [value.name for value in self._window.values].index(name)
+        value = self._window.values[index]
+        unit = 10 ** self._fields[value.of].scale if isinstance(value, Sum) else 1
+        return [accumulator.value for accumulator in self._accumulators].index(index), unit
+
     def crossings(self, start_us: int, change: Change) -> Iterator[Alert]:
         """Yield an alert for each key that crossed a limit, naming the highest one it crossed."""
+        if self._whole is not None:
+            return
         before = change.before[self._array]
         after = change.window.arrays[self._array][change.rows]
         if after.max() <= self._limits[0]:
@@ -76,13 +80,22 @@ class Rule:
 
     def finals(self, start_us: int, window: OpenWindow) -> Iterator[Alert]:
         """Yield the last alert of each incident of a closed window."""
-        values = window.arrays[self._array]
+        values = self._values(window)
         rows = np.flatnonzero(values > self._limits[0])
         if len(rows) == 0:
             return
         reached = np.searchsorted(self._limits, values[rows]) - 1
         levels = [self.spec.levels[index] for index in reached.tolist()]
         yield from self._alerts(start_us, window, rows, levels, ["final"] * len(rows))
+
+    def _values(self, window: OpenWindow) -> npt.NDArray[np.int64 | np.float64]:
+        """Return what is held against the limits, a key each."""
+        values = window.arrays[self._array]
+        if self._whole is None or not isinstance(self.spec, Ratio):
+            return values
+        whole = window.arrays[self._whole]
+        counts = whole >= max(self.spec.at_least, 1)
+        return np.where(counts, values / np.maximum(whole, 1), 0.0)
 
     def _alerts(
         self,
@@ -95,9 +108,12 @@ class Rule:
         now_us = self._clock()
         codes = window.codes[rows]
         keys = window.keys_of(codes)
-        numbers = window.arrays[self._array][rows].tolist()
+        numbers = self._values(window)[rows].tolist()
         cut = self._started_at_us is not None and start_us < self._started_at_us
-        for key, number, level, phase in zip(keys, numbers, levels, phases, strict=True):
+        evidence = self._evidence(window, rows)
+        for key, number, level, phase, known in zip(
+            keys, numbers, levels, phases, evidence, strict=True
+        ):
             named: dict[str, Scalar] = dict(zip(self._window.key, key, strict=True))
             yield Alert(
                 id=incident_id(self._domain, self.spec.name, named, start_us),
@@ -108,12 +124,33 @@ class Rule:
                 key=named,
                 window_start_us=start_us,
                 window_end_us=start_us + self._window.length_seconds * 1_000_000,
-                value=number / self._unit if self._unit != 1 else number,
-                value_name=self.spec.value,
+                value=round(number, 6)
+                if self._whole is not None
+                else number / self._unit
+                if self._unit != 1
+                else number,
+                value_name=self._value_name,
                 threshold=level.above,
                 detected_at_us=now_us,
                 partial=cut,
+                evidence=known,
             )
+
+    def _readable(self, number: float) -> Scalar:
+        if self._whole is not None:
+            return round(number, 6)
+        return number / self._unit if self._unit != 1 else number
+
+    def _evidence(self, window: OpenWindow, rows: Int64s) -> Iterator[dict[str, Json]]:
+        """Yield the other values of each key, so far."""
+        arrays = [array[rows] for array in window.arrays]
+        read = read_values(self._window.values, self._accumulators, arrays, self._fields)
+        names = [value.name for value in self._window.values]
+        for values in zip(*read, strict=True):
+            known: dict[str, Json] = dict(zip(names, values, strict=True))
+            if self._whole is None:
+                del known[self.spec.value]  # the alert's own
+            yield known
 
 
 def incident_id(domain: str, rule: str, key: Mapping[str, Scalar], window_start_us: int) -> str:

@@ -37,15 +37,35 @@ class Field:
 
 @dataclass(frozen=True, slots=True)
 class Where:
-    """Only events whose text field has this value."""
+    """Only events whose text field has this value, or one of these."""
 
     field: str
-    equals: str
+    equals: str | tuple[str, ...]
+
+    @property
+    def choices(self) -> tuple[str, ...]:
+        """The values that pass."""
+        return (self.equals,) if isinstance(self.equals, str) else self.equals
 
 
 @dataclass(frozen=True, slots=True)
 class Count:
     """How many events."""
+
+    name: str
+    where: Where | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class First:
+    """The least event time, as ISO 8601."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Last:
+    """The greatest event time, as ISO 8601."""
 
     name: str
 
@@ -99,7 +119,15 @@ class Distinct:
     of: str
 
 
-Value = Count | Sum | Minimum | Maximum | Mean | Distinct
+Value = Count | Sum | Minimum | Maximum | Mean | Distinct | First | Last
+
+
+@dataclass(frozen=True, slots=True)
+class Allow:
+    """A text field by which a run can allow clients: by their network, or by a pattern."""
+
+    field: str
+    by: Literal["network", "pattern"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +141,9 @@ class Window:
         values: The aggregates, in order.
         emit: Whether each closed window's rows are written. A window that only feeds rules
             doesn't.
+        top: Only the rows of so many keys are written, those with the greatest first value; 0 for
+            all. Such a window has one group, which sees them all.
+        all_clients: Whether events of allowed clients are counted, too.
         groups: How many key groups share the keys; constant for the life of a recovery store.
         doc: For the docs.
     """
@@ -122,6 +153,8 @@ class Window:
     key: tuple[str, ...]
     values: tuple[Value, ...]
     emit: bool = True
+    top: int = 0
+    all_clients: bool = True
     groups: int = 32
     doc: str = ""
 
@@ -159,6 +192,39 @@ class Threshold:
     window: str
     value: str
     levels: tuple[Level, ...]
+    cooldown_seconds: float = 0
+    digest_after: int = 20
+    key_template: str = ""
+    subject_template: str = ""
+    doc: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Ratio:
+    """An incident for each key and window in which one count is too great a part of another.
+
+    A part both grows and shrinks while a window is open, so it is judged once, when that closes.
+
+    Attributes:
+        name: The rule's name, part of each incident's id.
+        window: The window it watches.
+        value: The count that is too great.
+        of: The count that it is a part of.
+        levels: Severities with ascending limits of the part, 0 to 1.
+        at_least: Keys with less than this of `of` are left alone.
+        cooldown_seconds: As of a `Threshold`, like all below.
+        digest_after: How many notices a window sends one by one.
+        key_template: The DynamoDB partition key of its incidents.
+        subject_template: The notice's subject line.
+        doc: For the docs.
+    """
+
+    name: str
+    window: str
+    value: str
+    of: str
+    levels: tuple[Level, ...]
+    at_least: int = 1
     cooldown_seconds: float = 0
     digest_after: int = 20
     key_template: str = ""

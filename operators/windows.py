@@ -136,6 +136,18 @@ class OpenWindows:
             window.keys.update(zip(codes.tolist(), keys, strict=True))
 
 
+def top_rows(window: OpenWindow, accumulator: int, most: int) -> Int64s:
+    """Return the rows of the keys with the greatest entries, the greatest first.
+
+    Args:
+        window: Of which.
+        accumulator: Whose entries.
+        most: How many rows; of equal entries those with the least codes come first.
+    """
+    rows: Int64s = np.lexsort((window.codes, -window.arrays[accumulator]))[:most]
+    return rows
+
+
 def _add_pairs(pairs: UInt64s, partial: Partial, which: int) -> tuple[UInt64s, Int64s]:
     """Add a partial's distinct pairs; return all pairs, and how many were new for each key."""
     codes, key_of_pair = partial.members[which]

@@ -339,7 +339,7 @@ def _content(path: Path) -> dict[str, Any]:
 
 def _rule(domain: str) -> Threshold:
     """Return the rule whose incidents are planted."""
-    return find_domain(domain).rules[0]
+    return next(one for one in find_domain(domain).rules if isinstance(one, Threshold))
 
 
 def _own_directory(path: Path) -> Path:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -183,7 +183,7 @@ def open_sinks(
         elif target == "stdout":
             sinks.append(StdoutSink(sys.stdout.buffer))
         else:
-            sinks.append(files.FilesSink(directory_of(target), _emitted(windows)))
+            sinks.append(files.FilesSink(directory_of(target), domain.aggregates_of(windows)))
     names = [sink.name for sink in sinks]
     if len(set(names)) < len(names):
         msg = f"sinks.to names a sink twice: {', '.join(settings.to)}"
@@ -210,15 +210,11 @@ def sink_layout(settings: SinkSettings) -> dict[str, str | int]:
     return {} if directory is None else {"files": str(directory)}
 
 
-def prepare_files(settings: SinkSettings, windows: tuple[Window, ...]) -> None:
+def prepare_files(settings: SinkSettings, aggregates: Sequence[str]) -> None:
     """Empty the file sink's files: before the first start on a store."""
     directory = file_directory(settings)
     if directory is not None:
-        files.prepare(directory, _emitted(windows))
-
-
-def _emitted(windows: tuple[Window, ...]) -> list[str]:
-    return [window.name for window in windows if window.emit]
+        files.prepare(directory, aggregates)
 
 
 def _absolute(url: str) -> str:
@@ -262,7 +258,7 @@ def _aws_sinks(
 
         dead_letters = open_letters
     if settings.table:
-        rules = domain.rules
+        alarms = domain.alarms
         sinks.append(
             IncidentsSink(
                 aws("dynamodb"),
@@ -271,9 +267,9 @@ def _aws_sinks(
                     topic_arn=topic_arn(settings.topic, aws),
                     domain=domain.name,
                     table=settings.table,
-                    key_templates={r.name: r.key_template for r in rules if r.key_template},
+                    key_templates={a.name: a.key_template for a in alarms if a.key_template},
                     subject_templates={
-                        r.name: r.subject_template for r in rules if r.subject_template
+                        a.name: a.subject_template for a in alarms if a.subject_template
                     },
                     delivery=delivery,
                 ),

@@ -13,6 +13,8 @@ from dataflows.domain import Domain
 from dataflows.pipeline import Options, layout_of
 from dataflows.registry import find_domain
 from errors import SettingsError
+from operators.allow import AllowList
+from operators.codes import TextCodes
 from operators.spec import Window
 from service import endpoints
 from service.setting_values import microseconds
@@ -62,8 +64,13 @@ class Job:
             domain = domain.with_limits(dict(_limit(text) for text in rules.limits))
         if rules.cooldown is not None:
             seconds = rules.cooldown.total_seconds()
-            changed = (replace(rule, cooldown_seconds=seconds) for rule in domain.rules)
-            domain = replace(domain, rules=tuple(changed))
+            domain = replace(
+                domain,
+                rules=tuple(replace(one, cooldown_seconds=seconds) for one in domain.rules),
+                detectors=tuple(replace(one, cooldown_seconds=seconds) for one in domain.detectors),
+            )
+        if rules.trusted_proxies:
+            domain = _behind(domain, rules.trusted_proxies)
         return domain
 
     def windows(self) -> tuple[Window, ...]:
@@ -74,11 +81,15 @@ class Job:
         """
         return self.domain().windows_named(self.settings.windows.run)
 
+    def aggregates(self) -> list[str]:
+        """Return the names of the aggregates whose rows are written."""
+        return self.domain().aggregates_of(self.windows())
+
     def options(self) -> Options:
         """Return the pipeline's options.
 
         Raises:
-            SettingsError: The domain has no such time.
+            SettingsError: The domain has no such time, or can't allow whom the settings name.
         """
         domain = self.domain()
         event_time = self.settings.event_time
@@ -86,6 +97,7 @@ class Job:
         if chosen not in domain.time_choices:
             msg = f"domain {domain.name} has no time {chosen!r}"
             raise SettingsError(msg, hint=f"its times: {', '.join(domain.time_choices)}")
+        AllowList(domain.allow, self.settings.rules.allow, TextCodes())  # refuses what is wrong
         historical = chosen in domain.times[1:]  # the first is stamped when the event is sent
         return Options(
             time=chosen,
@@ -93,6 +105,7 @@ class Job:
             idle=event_time.idle or ("exclude" if historical else "wallclock"),
             windows=self.settings.windows.run,
             early=self.settings.windows.early,
+            allow=self.settings.rules.allow,
             started_at_us=endpoints.cut_at_us(
                 self.source, self.settings.source.start, self.started_at_us
             ),
@@ -101,6 +114,17 @@ class Job:
     def layout(self) -> dict[str, str]:
         """Return what of the domain and options shapes state."""
         return layout_of(self.domain(), self.options())
+
+
+def _behind(domain: Domain, proxies: tuple[str, ...]) -> Domain:
+    if domain.format is None:
+        msg = f"rules.trusted_proxies: domain {domain.name} reads no access logs"
+        raise SettingsError(msg)
+    try:
+        return replace(domain, format=replace(domain.format, trusted_proxies=proxies))
+    except ValueError as error:
+        msg = f"rules.trusted_proxies: {error}"
+        raise SettingsError(msg, hint="write networks, as 10.0.0.0/8") from None
 
 
 def _limit(text: str) -> tuple[str, float]:

@@ -67,7 +67,7 @@ def run(domain: str, source: str, loaded: Loaded, *, verbose: bool = False) -> S
             processes=runtime.processes,
             files=runtime.recovery_files,
             now_us=began_us,
-            first=lambda: endpoints.prepare_files(settings.sinks, job.windows()),
+            first=lambda: endpoints.prepare_files(settings.sinks, job.aggregates()),
         )
         if layout.started_at_us != began_us and "source.start" in loaded.origins:
             logger.info(

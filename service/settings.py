@@ -142,6 +142,14 @@ class Rules(_Section):
         default=None,
         description="Quiet time, in event time, between notices of one key; by default the rule's.",
     )
+    allow: Names = Field(
+        default=(),
+        description="Whose events rules don't count: `client=66.249.64.0/19,agent=*Uptime*`.",
+    )
+    trusted_proxies: Names = Field(
+        default=(),
+        description="Networks whose X-Forwarded-For in access logs is believed: `10.0.0.0/8`.",
+    )
 
 
 class Runtime(_Section):

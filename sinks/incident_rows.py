@@ -51,6 +51,7 @@ _OWN = frozenset(
         "threshold",
         "detected_at",
         "partial",
+        "evidence",
         "notice",
         "notice_phase",
         "notice_subject",
@@ -206,6 +207,8 @@ def _alert_attributes(alert: Alert) -> dict[str, AttributeValue]:
         "threshold": number(alert.threshold),
         "partial": {"BOOL": bool(alert.partial)},
     }
+    if alert.evidence:
+        attributes["evidence"] = {"S": line(alert.evidence).decode().rstrip("\n")}
     for name, value in {**alert.key, alert.value_name: alert.value}.items():
         attributes[_free(name)] = _attribute(value)
     return attributes

@@ -38,7 +38,7 @@ def line(fields: Mapping[str, object]) -> bytes:
 
 
 def alert_fields(alert: Alert) -> Fields:
-    """Name what a person or program reads of an alert; `partial` only where it is true."""
+    """Name what is read of an alert; `partial` and `evidence` only where there is any."""
     fields: Fields = {
         "id": alert.id,
         "domain": alert.domain,
@@ -54,6 +54,8 @@ def alert_fields(alert: Alert) -> Fields:
     }
     if alert.partial:
         fields["partial"] = True
+    if alert.evidence:
+        fields["evidence"] = alert.evidence
     return fields
 
 

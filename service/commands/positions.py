@@ -19,7 +19,7 @@ from rich.table import Table
 
 from dataflows.pipeline import now_us
 from errors import SettingsError
-from operators.rules import iso_time
+from operators.event_time import iso_time
 from service import exports, layout, positions, snapshots
 from service.positions import Positions
 from service.recovery import open_store

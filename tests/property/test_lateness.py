@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from messages import Block, EndOfInput, Late, Lines, Reject, Seen
 from operators.codes import TextCodes
+from operators.decode import Decoder
 from operators.intake import Intake, Taken
 from operators.lateness import NO_TIME, Judged, judge_by_jump, late_rows
 from operators.lateness import judge_by_arrival as judge_block_by_arrival
@@ -217,7 +218,7 @@ def gather(taken: Taken, outcome: Outcome, by_number: dict[int, Event]) -> None:
 def intake(state: object = None) -> Intake:
     """An intake as it is after a restart: its state has been through pickle."""
     restored = pickle.loads(pickle.dumps(state))
-    return Intake("shop", FIELDS, WINDOWS, "at", DISORDER, TextCodes(), restored)
+    return Intake("shop", Decoder(FIELDS, "at", TextCodes()), WINDOWS, DISORDER, restored)
 
 
 @given(shards(), st.booleans(), st.booleans(), st.randoms(use_true_random=False))

@@ -34,6 +34,7 @@ from messages import (
     Seen,
 )
 from operators.codes import TextCodes
+from operators.decode import Decoder
 from operators.intake import Intake, Taken
 from operators.key_group import KeyGroup
 from operators.partials import Partials
@@ -263,7 +264,7 @@ class Worker:
 
     def intake(self, state: Any) -> Intake:
         fields = list(FIELDS.values())
-        return Intake("shop", fields, self.windows, "at", DISORDER, self.texts, state)
+        return Intake("shop", Decoder(fields, "at", self.texts), self.windows, DISORDER, state)
 
     def restart(self) -> None:
         states = pickle.loads(

@@ -143,8 +143,8 @@ def of(window: Window = USERS, rule: Threshold = BUSY, **changes: Any) -> dict[s
         (of(times=()), "no event time is declared"),
         (of(times=("at", "kind")), "the event time kind can't be a field, too"),
         (of(fields=SHOP.fields + SHOP.fields[:1]), "more than one field 'shop'"),
-        ({"windows": (USERS, TRADE, USERS)}, "more than one window 'users'"),
-        ({"rules": (BUSY, BUSY)}, "more than one rule 'busy'"),
+        ({"windows": (USERS, TRADE, USERS)}, "more than one window or detector 'users'"),
+        ({"rules": (BUSY, BUSY)}, "more than one rule or detector 'busy'"),
     ],
 )
 def test_a_declaration_that_does_not_fit_together_is_refused(

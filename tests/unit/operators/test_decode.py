@@ -229,7 +229,7 @@ def test_every_reason_can_be_reached() -> None:
         Block("s", [payload()], ["1"], np.array([NOON_US - 301_000_000])),
         Block("s", [payload(), *[payload(at="2026-01-01T00:00:00")] * 2], ["1", "2", "3"]),
     ):
-        taken = Intake("d", FIELDS, (), "at", 0, TextCodes()).take([block])
+        taken = Intake("d", Decoder(FIELDS, "at", TextCodes()), (), 0).take([block])
         reached |= {item.reason for item in taken.aside if isinstance(item, Reject)}
     assert reached == set(REASONS)
 

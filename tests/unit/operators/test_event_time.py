@@ -7,8 +7,7 @@ from datetime import UTC, datetime, timedelta, timezone
 import numpy as np
 import pytest
 
-from operators.event_time import parse_times
-from operators.rules import iso_time
+from operators.event_time import iso_time, parse_times
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 

@@ -9,7 +9,7 @@ import pytest
 
 from messages import Adopted, Block, Ended, EndOfInput, Hello, Late, Mark, Reject, Seen
 from operators.codes import TextCodes
-from operators.decode import ARRIVAL
+from operators.decode import ARRIVAL, Decoder
 from operators.intake import STATE_VERSION, Intake
 from operators.spec import Count, Field, Window
 
@@ -20,7 +20,7 @@ NOON_US = 1_767_355_200 * SECOND
 
 
 def intake(state: dict[str, object] | None = None, time_field: str = "at") -> Intake:
-    return Intake("shop", FIELDS, (WINDOW,), time_field, 0, TextCodes(), state)
+    return Intake("shop", Decoder(FIELDS, time_field, TextCodes()), (WINDOW,), 0, state)
 
 
 def event(user: int, clock: str) -> bytes:

@@ -7,7 +7,8 @@ import pytest
 
 from messages import Alert, Partial
 from operators.codes import integer_codes
-from operators.rules import Rule, incident_id, iso_time, key_text
+from operators.event_time import iso_time
+from operators.rules import Rule, incident_id, key_text
 from operators.spec import Count, Distinct, Field, Level, Mean, Sum, Threshold, Window
 from operators.windows import Change, OpenWindows
 
@@ -139,6 +140,7 @@ def test_an_alert_says_all_there_is_to_say() -> None:
         value_name="events",
         threshold=5,
         detected_at_us=NOW_US,
+        evidence={"mean": None, "spent": 0, "prices": 0},
     )
     (final,) = finals(windows)
     assert final.id == alert.id

@@ -1,0 +1,168 @@
+"""Access logs of a site: floods, scans and slow errors, and what the site served."""
+
+from dataflows.domain import Domain
+from operators.access_log import FIELDS, TIME, AccessLogFormat
+from operators.feature_spec import Entropy, Evidence, Keys, NewKeys, Share, StreamForest, Total
+from operators.spec import (
+    Allow,
+    Count,
+    Distinct,
+    First,
+    Last,
+    Level,
+    Ratio,
+    Sum,
+    Threshold,
+    Value,
+    Where,
+    Window,
+)
+
+# What nobody asks for who follows links: files that attackers look for. Pages of common software,
+# such as /wp-admin, aren't here: on a site that runs it they are honest.
+HONEYPOTS = (
+    "/.env",
+    "/.git/config",
+    "/.aws/credentials",
+    "/.ssh/id_rsa",
+    "/backup.sql",
+    "/config.php.bak",
+    "/etc/passwd",
+    "/phpmyadmin/",
+    "/phpMyAdmin/",
+    "/vendor/phpunit/phpunit/src/Util/PHP/eval-stdin.php",
+)
+
+TRAFFIC: tuple[Value, ...] = (
+    Count("requests"),
+    Sum("bytes", of="bytes"),
+    Count("errors_4xx", where=Where("status_class", "4xx")),
+    Count("errors_5xx", where=Where("status_class", "5xx")),
+    Distinct("clients", of="client"),
+    Distinct("paths", of="path"),
+)
+SERVED: tuple[Value, ...] = (Count("requests"), Sum("bytes", of="bytes"))
+
+ACCESS_LOGS = Domain(
+    name="access_logs",
+    summary="Access logs of a site: floods, scans and slow errors, and what the site served.",
+    format=AccessLogFormat(),
+    allow=(Allow("client", "network"), Allow("agent", "pattern")),
+    fields=FIELDS,
+    times=(TIME,),
+    windows=(
+        Window("traffic_10s", 10, ("vhost",), TRAFFIC, groups=1, doc="What a host served in 10 s."),
+        Window("traffic_60s", 60, ("vhost",), TRAFFIC, groups=1, doc="The same of a minute."),
+        Window(
+            name="statuses_60s",
+            length_seconds=60,
+            key=("status", "method"),
+            values=SERVED,
+            groups=1,
+            doc="Requests of a minute by status and method.",
+        ),
+        Window("pages_60s", 60, ("path",), SERVED, top=20, groups=1, doc="A minute's top paths."),
+        Window("agents_60s", 60, ("agent",), SERVED, top=20, groups=1, doc="Its top agents."),
+        Window("referrers_60s", 60, ("referrer",), SERVED, top=20, groups=1, doc="Its referrers."),
+        Window(
+            name="clients_10s",
+            length_seconds=10,
+            key=("client",),
+            values=(
+                Count("requests"),
+                Sum("bytes", of="bytes"),
+                Count("errors_4xx", where=Where("status_class", "4xx")),
+                Count("errors_5xx", where=Where("status_class", "5xx")),
+                Count("honeypots", where=Where("path", HONEYPOTS)),
+                Distinct("paths", of="path"),
+                First("first_seen"),
+                Last("last_seen"),
+            ),
+            emit=False,
+            all_clients=False,
+            groups=8,
+            doc="What each client did in 10 s; feeds rules and the detector.",
+        ),
+        Window(
+            name="paths_10s",
+            length_seconds=10,
+            key=("path",),
+            values=(Count("requests"),),
+            emit=False,
+            all_clients=False,
+            groups=4,
+            doc="How requests spread over paths; feeds the detector.",
+        ),
+        Window(
+            name="agents_10s",
+            length_seconds=10,
+            key=("agent",),
+            values=(Count("requests"),),
+            emit=False,
+            all_clients=False,
+            groups=1,
+            doc="How requests spread over agents; feeds the detector.",
+        ),
+    ),
+    rules=(
+        Threshold(
+            name="client_flood",
+            window="clients_10s",
+            value="requests",
+            levels=(Level("warning", above=50), Level("high", above=100, notify=True)),
+            cooldown_seconds=300,
+            subject_template="{client} made {value} requests in 10 s",
+            doc="One client that asks for more than a browser does.",
+        ),
+        Threshold(
+            name="scan",
+            window="clients_10s",
+            value="paths",
+            levels=(Level("warning", above=30), Level("high", above=60, notify=True)),
+            cooldown_seconds=300,
+            subject_template="{client} tried {value} paths in 10 s",
+            doc="One client that tries many paths.",
+        ),
+        Threshold(
+            name="honeypot",
+            window="clients_10s",
+            value="honeypots",
+            levels=(Level("high", above=0, notify=True),),
+            cooldown_seconds=3600,
+            subject_template="{client} asked {value} times for what only attackers look for",
+            doc="A client that asks for a file that no page links to.",
+        ),
+        Ratio(
+            name="errors",
+            window="traffic_60s",
+            value="errors_5xx",
+            of="requests",
+            levels=(Level("warning", above=0.1), Level("high", above=0.25, notify=True)),
+            at_least=100,
+            cooldown_seconds=600,
+            subject_template="{value} of all requests failed in a minute",
+            doc="A host that fails too often, however slowly it came to it.",
+        ),
+    ),
+    detectors=(
+        StreamForest(
+            name="unusual_traffic",
+            features=(
+                Total("requests_a_second", "clients_10s", "requests"),
+                Share("error_share_5xx", "clients_10s", "errors_5xx", of="requests"),
+                Share("error_share_4xx", "clients_10s", "errors_4xx", of="requests"),
+                Keys("clients", "clients_10s"),
+                NewKeys("new_clients", "clients_10s", memory_seconds=3600),
+                Entropy("client_entropy", "clients_10s", "requests"),
+                Entropy("path_entropy", "paths_10s", "requests"),
+            ),
+            levels=(Level("warning", above=0.999), Level("high", above=0.9999, notify=True)),
+            evidence=(
+                Evidence("top_clients", "clients_10s"),
+                Evidence("top_paths", "paths_10s"),
+                Evidence("top_agents", "agents_10s"),
+            ),
+            doc="The whole site unlike itself: a flood from many clients, or errors that creep in.",
+        ),
+    ),
+)

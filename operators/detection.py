@@ -1,0 +1,228 @@
+"""A detector at work: one vector of features a window of the whole stream, scored by one forest.
+
+Every key group sends a summary of each window that it closes, and how far it has closed windows. A
+window is scored when all groups have closed it, in the order of starts, so what the forest learns
+doesn't depend on processes. A window in which nothing happened is a vector, too: silence is news.
+But a silence of more than `MAXIMUM_GAP_WINDOWS` is passed over, as for so long the stream was not
+there. A window that a start at LATEST has cut is not scored.
+
+Guarantee: forest, grade and all that waits are in the snapshot; after a crash the same windows get
+the same scores, bit for bit.
+"""
+
+from __future__ import annotations
+
+import pickle
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+import metrics
+from messages import AggregateRows, Alert, Closed, Json, Scalar, Summary
+from operators.event_time import iso_time
+from operators.feature_spec import StreamForest
+from operators.features import Merged, as_seen
+from operators.forest import Forest, ForestConfig, seed_of
+from operators.grade import Grade, GradeConfig
+from operators.quiet import Quiet
+from operators.rules import incident_id
+from operators.spec import Level, Window
+from operators.watermarks import BEGINNING
+
+STATE_VERSION = 1
+MAXIMUM_GAP_WINDOWS = 360
+STREAM: dict[str, Scalar] = {"scope": "stream"}
+"""The key of an incident of the whole stream."""
+
+_US_PER_SECOND = 1_000_000
+_DIGITS = 6
+
+DetectorOutput = Alert | AggregateRows | Closed
+
+
+class Detection:
+    """One detector's forest and what waits for it.
+
+    Args:
+        spec: The detector.
+        domain: The domain's name.
+        windows: The declared windows that it needs, by name.
+        groups: The names of all key groups of these windows.
+        clock: Now, in microseconds since the epoch.
+        started_at_us: Windows that begin before are cut off by the start; None when none is.
+        state: What `snapshot` returned, or None.
+    """
+
+    def __init__(
+        self,
+        spec: StreamForest,
+        domain: str,
+        windows: Mapping[str, Window],
+        groups: Sequence[str],
+        *,
+        clock: Callable[[], int],
+        started_at_us: int | None,
+        state: bytes | None = None,
+    ) -> None:
+        restored: dict[str, Any] = pickle.loads(state) if state is not None else {}
+        self._spec = spec
+        self._domain = domain
+        self._windows = windows
+        self._length_seconds = windows[spec.features[0].window].length_seconds
+        self._length_us = self._length_seconds * _US_PER_SECOND
+        self._clock = clock
+        self._started_at_us = started_at_us
+        self._names = [feature.name for feature in spec.features]
+        self._watermarks = dict.fromkeys(groups, BEGINNING)
+        self._watermarks.update(restored.get("watermarks", {}))
+        waiting: dict[int, list[Summary]] = restored.get("waiting", {})
+        self._waiting = {start_us: Merged(found) for start_us, found in waiting.items()}
+        self._next_us: int | None = restored.get("next_us")
+        quiet_us = round(spec.quiet_seconds * _US_PER_SECOND)
+        self._quiet = [Quiet(quiet_us) for _ in spec.levels]
+        for quiet, last_us in zip(self._quiet, restored.get("alarming_us", ()), strict=False):
+            quiet.last_us = last_us
+        config = ForestConfig(
+            columns=len(spec.features),
+            number_of_trees=spec.number_of_trees,
+            sub_sample_size=spec.sub_sample_size,
+            time_decay=spec.time_decay,
+            shingle_size=spec.shingle_size,
+            scales="spread",
+        )
+        self._forest = (
+            Forest.load(config, restored["forest"])
+            if restored
+            else Forest(config, seed_of(domain, spec.name, "stream"))
+        )
+        grade = GradeConfig(warm_up=spec.warm_up)
+        self._grade = (
+            Grade.load(grade, config.most, restored["grade"])
+            if restored
+            else Grade(grade, config.most)
+        )
+        self.ledger: Counter[str] = Counter(restored.get("ledger", {}))
+
+    def take(self, items: Sequence[Summary | Closed]) -> list[DetectorOutput]:
+        """Take in what groups say; return what the windows that all have closed lead to."""
+        moved = False
+        for item in items:
+            if isinstance(item, Summary):
+                self._waiting.setdefault(item.start_us, Merged()).add(item)
+                continue
+            known_us = self._watermarks[item.group]
+            self._watermarks[item.group] = max(known_us, item.watermark_us)
+            moved = True
+        found: list[DetectorOutput] = []
+        if moved:
+            watermark_us = min(self._watermarks.values())
+            for start_us in self._ripe(watermark_us):
+                found.extend(self._score(start_us, self._waiting.pop(start_us, Merged())))
+            found.append(Closed(self._spec.name, self._spec.name, watermark_us))
+        return found
+
+    def snapshot(self) -> bytes:
+        """Return the whole state, serialised at once."""
+        state = {
+            "version": STATE_VERSION,
+            "detector": self._spec.name,
+            "watermarks": self._watermarks,
+            "waiting": {start_us: one.snapshot() for start_us, one in self._waiting.items()},
+            "next_us": self._next_us,
+            "alarming_us": [quiet.last_us for quiet in self._quiet],
+            "forest": self._forest.dump(),
+            "grade": self._grade.dump(),
+            "ledger": dict(self.ledger),
+        }
+        return pickle.dumps(state, protocol=5)
+
+    def _ripe(self, watermark_us: int) -> Iterator[int]:
+        """Yield the starts of the windows that all groups have closed, silent ones included."""
+        last_us = watermark_us - self._length_us
+        for start_us in sorted(start for start in self._waiting if start <= last_us):
+            yield from self._silent(start_us)
+            self._next_us = start_us + self._length_us
+            yield start_us
+
+    def _silent(self, until_us: int) -> Iterator[int]:
+        begin_us = until_us if self._next_us is None else self._next_us
+        if until_us - begin_us <= MAXIMUM_GAP_WINDOWS * self._length_us:
+            yield from range(begin_us, until_us, self._length_us)
+
+    def _score(self, start_us: int, merged: Merged) -> Iterator[DetectorOutput]:
+        if self._started_at_us is not None and start_us < self._started_at_us:
+            self.ledger["windows_cut"] += 1
+            return
+        features = merged.features(self._spec.features, self._length_seconds)
+        explained = self._forest.explain([as_seen(self._spec.features, features)])
+        score = float(explained.scores[0])
+        grade = float(self._grade.grade(explained.scores)[0])
+        self.ledger["windows_scored"] += 1
+        metrics.anomaly_score.labels(self._domain, self._spec.name).observe(score)
+        named = dict(zip(self._names, (round(value, _DIGITS) for value in features), strict=True))
+        score, grade = round(score, _DIGITS), round(grade, _DIGITS)
+        yield AggregateRows(self._spec.name, (self._row(start_us, named, score, grade),))
+        level = self._level(grade, start_us)
+        if level is None:
+            return
+        evidence: dict[str, Json] = {
+            "score": score,
+            "features": {**named},
+            "attribution": {
+                name: {**part} for name, part in explained.columns_of(0, self._names).items()
+            },
+        }
+        for one in self._spec.evidence:
+            evidence[one.name] = self._greatest(merged, one.window, one.top)
+        yield self._alert(start_us, grade, level, evidence)
+
+    def _level(self, grade: float, start_us: int) -> Level | None:
+        """Return the highest level of which an episode begins; None for none."""
+        found: Level | None = None
+        at = np.array([start_us])
+        for level, quiet in zip(self._spec.levels, self._quiet, strict=True):
+            if quiet.first(np.array([grade > level.above]), at)[0]:
+                found = level
+        return found
+
+    def _greatest(self, merged: Merged, window: str, most: int) -> list[Json]:
+        spec = self._windows[window]
+        return [
+            {**dict(zip(spec.key, key, strict=True)), spec.values[0].name: count}
+            for count, key in merged.top(window, most)
+        ]
+
+    def _alert(self, start_us: int, grade: float, level: Level, evidence: dict[str, Json]) -> Alert:
+        return Alert(
+            id=incident_id(self._domain, self._spec.name, STREAM, start_us),
+            domain=self._domain,
+            rule=self._spec.name,
+            severity=level.severity,
+            phase="final",
+            key=STREAM,
+            window_start_us=start_us,
+            window_end_us=start_us + self._length_us,
+            value=grade,
+            value_name="grade",
+            threshold=level.above,
+            detected_at_us=self._clock(),
+            evidence=evidence,
+        )
+
+    def _row(
+        self, start_us: int, features: Mapping[str, float], score: float, grade: float
+    ) -> dict[str, Scalar | bool | None]:
+        start = iso_time(start_us)
+        return {
+            "row_id": f"{self._domain}/{self._spec.name}/{start}",
+            "domain": self._domain,
+            "aggregate": self._spec.name,
+            "window_start": start,
+            "window_end": iso_time(start_us + self._length_us),
+            **features,
+            "score": score,
+            "grade": grade,
+            "emitted_at": iso_time(self._clock()),
+        }
