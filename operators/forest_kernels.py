@@ -390,20 +390,21 @@ def _explain(point: Array, scale: float, rows: Rows, above: Array, below: Array)
             outside += max(box[LOWER + j] - point[j], point[j] - box[upper + j], 0.0)
         depth += 1.0
         if outside > 0.0:
-            part = scale * stays / (outside + box[RANGES]) / depth
+            total = outside + box[RANGES]
+            part = scale * stays / depth
             for j in range(dimensions):
-                above[j] += part * max(point[j] - box[upper + j], 0.0)
-                below[j] += part * max(box[LOWER + j] - point[j], 0.0)
-            stays *= 1.0 - outside / (outside + box[RANGES])
+                above[j] += part * (max(point[j] - box[upper + j], 0.0) / total)
+                below[j] += part * (max(box[LOWER + j] - point[j], 0.0) / total)
+            stays *= 1.0 - outside / total
         node = links[node, int(point[links[node, DIMENSION]] > box[CUT])]
     outside = 0.0
     for j in range(dimensions):
         outside += abs(points[~node, j] - point[j])
     if outside > 0.0:
-        part = scale * stays / outside / (depth + 1.0)
+        part = scale * stays / (depth + 1.0)
         for j in range(dimensions):
-            above[j] += part * max(point[j] - points[~node, j], 0.0)
-            below[j] += part * max(points[~node, j] - point[j], 0.0)
+            above[j] += part * (max(point[j] - points[~node, j], 0.0) / outside)
+            below[j] += part * (max(points[~node, j] - point[j], 0.0) / outside)
         return
     # A point that was met before lies nowhere: an equal part to each.
     mass = np.float64(counts[~node, MASS])

@@ -157,7 +157,7 @@ def _fill(trees: Trees, reader: _Reader, flags: int, leaves: int) -> None:
     tree[:, SIZE] = sizes
     tree[:, NEXT] = reader.take(np.int64, count)
     tree[:, RANDOM] = reader.take(np.int64, count)
-    bases = reader.take(np.float64, count)
+    bases = reader.take(np.float64, count).copy()
     is_inner = np.unpackbits(reader.take(np.uint8, (nodes + 7) // 8), count=nodes)
     number = np.float32 if flags & _SINGLE else np.float64
     order = reader.take(number, leaves, dimensions).astype(np.float64)

@@ -90,7 +90,8 @@ class Trees:
         if above is None or below is None:
             above = below = np.empty((0, batch.shape[1]))
         kernels.run(
-            np.ascontiguousarray(batch),
+            # Other layouts, and arrays that can't be written to, would be compiled for anew.
+            np.require(batch, np.float64, ["C", "W"]),
             self.learnt,
             learn,
             self._decay,
