@@ -83,6 +83,7 @@ class FakeKinesis:
         self.created = EPOCH
         self.page_size = 1000
         self.shards: dict[str, FakeShard] = {}
+        self.expired: dict[str, FakeShard] = {}
         self.closed = False
         self._sequence = 0
         for number in range(shards):
@@ -121,7 +122,7 @@ class FakeKinesis:
 
     def expire(self, shard_id: str) -> None:
         """Forget a closed shard, as the service does when its last record has expired."""
-        del self.shards[shard_id]
+        self.expired[shard_id] = self.shards.pop(shard_id)
 
     def recreate(self) -> None:
         """Delete the stream and create another of its name: shard ids begin again."""

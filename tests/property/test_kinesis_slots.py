@@ -1,14 +1,15 @@
 """Slots under random interleavings: reshards, expiries of nothing unread, crashes, late listings.
 
 The oracle is the stream itself: every record put after the start comes out once in committed
-history, in the order of its shard, and the marks tell the stream's lineage.
+history, in the order of its shard, and the marks tell the stream's lineage. A watermark made
+of the marks never overtakes a record, in whichever order the slots' words reach a key group.
 """
 
 from __future__ import annotations
 
 import copy
 import random
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterator
 from typing import Any
 
@@ -17,7 +18,8 @@ from aws_kinesis_agg.aggregator import RecordAggregator
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from messages import Adopted, Block, Ended, Hello, Idle
+from messages import Adopted, Block, Ended, Hello, Idle, Seen
+from operators.watermarks import IdlePolicy, Watermark
 from sources.kinesis.lineage import HASH_KEYS, covers
 from sources.kinesis.slot import KinesisSlot
 from tests.fakes.kinesis import FakeKinesis, SteppedStream, client_error
@@ -28,7 +30,19 @@ operations = st.one_of(
     st.tuples(st.sampled_from(["put", "put aggregate"]), st.integers(0, HASH_KEYS - 1)),
     st.tuples(
         st.sampled_from(
-            ["split", "merge", "hide", "show", "list", "fetch", "poll", "snapshot", "crash"]
+            [
+                "split",
+                "merge",
+                "hide",
+                "show",
+                "list",
+                "fetch",
+                "poll",
+                "snapshot",
+                "crash",
+                "settle",
+                "expire",
+            ]
         ),
         st.integers(0, 1000),
     ),
@@ -41,8 +55,8 @@ class Job:
     def __init__(self, stream: FakeKinesis, start_us: int | None, processes: int) -> None:
         self.stream = stream
         self.start_us = start_us
-        self.output: list[Any] = []
-        self.committed: tuple[list[Any], dict[str, Any]] = ([], {})
+        self.said: list[tuple[int, Any]] = []  # by which slot
+        self.committed: tuple[list[tuple[int, Any]], dict[str, Any]] = ([], {})
         self.build(processes)
 
     def build(self, processes: int) -> None:
@@ -56,15 +70,22 @@ class Job:
             for n in range(SLOTS)
         ]
 
-    def poll(self, number: int) -> None:
-        self.output += self.slots[number % SLOTS].poll()
+    @property
+    def output(self) -> list[Any]:
+        return [item for _, item in self.said]
+
+    def poll(self, number: int) -> bool:
+        slot = number % SLOTS
+        items = self.slots[slot].poll()
+        self.said += [(slot, item) for item in items]
+        return bool(items)
 
     def snapshot(self) -> None:
         states = {f"slot-{n}": slot.snapshot() for n, slot in enumerate(self.slots)}
-        self.committed = (list(self.output), copy.deepcopy(states))
+        self.committed = (list(self.said), copy.deepcopy(states))
 
     def crash(self, processes: int) -> None:
-        self.output = list(self.committed[0])
+        self.said = list(self.committed[0])
         self.build(processes)
 
     def settle(self) -> None:
@@ -73,8 +94,8 @@ class Job:
                 process.list_shards()
                 process.fetch_all(3)
             for number in range(SLOTS):
-                while items := self.slots[number].poll():
-                    self.output += items
+                while self.poll(number):
+                    pass
 
     def ledger(self) -> Counter[str]:
         total: Counter[str] = Counter()
@@ -103,7 +124,14 @@ def drive(stream: FakeKinesis, job: Job, steps: list[tuple[str, int]]) -> list[b
                     place = number % (len(alive) - 1)
                     stream.merge(alive[place].id, alive[place + 1].id)
             case "hide":
-                _pick(stream.open_shards(), number).listed = False
+                # Not what nothing else tells of: a first listing without it would be believed.
+                told_of = [
+                    shard
+                    for shard in stream.shards.values()
+                    if any(p in stream.shards and stream.shards[p].listed for p in shard.parents)
+                ]
+                if told_of:
+                    _pick(told_of, number).listed = False
             case "show":
                 for shard in stream.shards.values():
                     shard.listed = True
@@ -117,10 +145,23 @@ def drive(stream: FakeKinesis, job: Job, steps: list[tuple[str, int]]) -> list[b
                 job.snapshot()
             case "crash":
                 job.crash(1 + number % 3)
+            case "settle":  # but for what is hidden
+                job.settle()
+            case "expire":
+                expire(stream, job)
     for shard in stream.shards.values():
         shard.listed = True
     job.settle()
     return wanted
+
+
+def expire(stream: FakeKinesis, job: Job) -> None:
+    """Let the retention pass, and forget what is read to its end in committed history."""
+    ended = {item.shard for _, item in job.committed[0] if isinstance(item, Ended)}
+    stream.now_us += 25 * 3_600_000_000
+    for name in sorted(ended & stream.shards.keys()):
+        if not any(parent in stream.shards for parent in stream.shards[name].parents):
+            stream.expire(name)
 
 
 def with_hash_keys(payloads: list[bytes], hash_key: int) -> bytes:
@@ -144,14 +185,39 @@ def _pick(things: list[Any], number: int) -> Any:
     return things[number % len(things)]
 
 
+def check_watermark(said: list[tuple[int, Any]], policy: IdlePolicy) -> None:
+    """Event times are arrival times here, so no disorder need be allowed for."""
+    watermark = Watermark([f"slot-{n}" for n in range(SLOTS)], 0, policy)
+    for _, item in said:
+        if isinstance(item, Block):
+            assert item.arrival_us is not None
+            assert int(item.arrival_us[0]) >= watermark.now_us
+            watermark.apply([Seen(item.shard, int(item.arrival_us[-1]))])
+        else:
+            watermark.apply([item])
+
+
+def in_another_order(said: list[tuple[int, Any]], rng: random.Random) -> list[tuple[int, Any]]:
+    """Return what slots said as it may reach a group: each slot's words in their order."""
+    left = [deque(pair for pair in said if pair[0] == slot) for slot in range(SLOTS)]
+    order = [slot for slot, _ in said]
+    rng.shuffle(order)
+    return [left[slot].popleft() for slot in order]
+
+
 def check_output(stream: FakeKinesis, job: Job, wanted: list[bytes], old: int = 0) -> None:
+    rng = random.Random(len(wanted))
+    for policy in ("hold", "wallclock"):
+        check_watermark(job.said, policy)
+        check_watermark(in_another_order(job.said, rng), policy)
+    known = stream.expired | stream.shards
     blocks = [item for item in job.output if isinstance(item, Block)]
     emitted = [payload for block in blocks for payload in block.payloads]
     assert sorted(emitted) == sorted(wanted)
     ledger = job.ledger()
     assert ledger["user_records"] == len(wanted)
     assert ledger["records"] == ledger["plain"] + ledger["aggregated"]
-    assert ledger["records"] == sum(len(shard.records) for shard in stream.shards.values()) - old
+    assert ledger["records"] == sum(len(shard.records) for shard in known.values()) - old
 
     adopted: set[str] = set()
     ended: set[str] = set()
@@ -159,7 +225,7 @@ def check_output(stream: FakeKinesis, job: Job, wanted: list[bytes], old: int = 
     for item in job.output:
         match item:
             case Adopted(shard, parents):
-                assert parents == stream.shards[shard].parents
+                assert parents == known[shard].parents
                 adopted.add(shard)
             case Hello(_, shards):
                 assert set(shards) <= adopted
@@ -175,14 +241,14 @@ def check_output(stream: FakeKinesis, job: Job, wanted: list[bytes], old: int = 
                 assert shard not in ended
             case Ended(shard, children):
                 assert shard not in ended
-                assert stream.shards[shard].closed
+                assert known[shard].closed
                 ended.add(shard)
-                heirs = [stream.shards[child] for child in children]
+                heirs = [known[child] for child in children]
                 assert all(shard in heir.parents for heir in heirs)
-                one = stream.shards[shard]
+                one = known[shard]
                 assert covers(heirs, one.first_hash, one.last_hash)  # type: ignore[arg-type]
-    assert adopted == set(stream.shards)
-    assert ended == {shard.id for shard in stream.shards.values() if shard.closed}
+    assert adopted == set(known)
+    assert ended == {shard.id for shard in known.values() if shard.closed}
 
 
 @settings(max_examples=150)
