@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 from aws_kinesis_agg.aggregator import RecordAggregator
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from messages import Adopted, Block, Ended, Hello, Idle, Seen
@@ -47,6 +47,14 @@ operations = st.one_of(
         st.integers(0, 1000),
     ),
 )
+
+
+# What chance seldom finds: one child of two is known; listings leave an ended shard out.
+HALF_OF_THE_HEIRS = [("settle", 0), ("split", 0), ("hide", 0), ("settle", 0)]
+AN_ENDED_SHARD_LEFT_OUT = [
+    *[("put", 0), ("split", 0), ("put", 0), ("settle", 0)],
+    *[("split", 0), ("settle", 0), ("hide", 0), ("settle", 0)],
+]
 
 
 class Job:
@@ -253,6 +261,8 @@ def check_output(stream: FakeKinesis, job: Job, wanted: list[bytes], old: int = 
 
 @settings(max_examples=150)
 @given(st.integers(1, 3), st.booleans(), st.lists(operations, max_size=60))
+@example(1, False, HALF_OF_THE_HEIRS)
+@example(1, True, AN_ENDED_SHARD_LEFT_OUT)
 def test_every_record_comes_out_once_whatever_happens_in_between(
     shards: int, names_children: bool, steps: list[tuple[str, int]]
 ) -> None:
