@@ -78,6 +78,12 @@ class PollingReader(ShardReader):
             return PAUSED_SECONDS
         if not self._has_room():
             return self._share.room_seconds()
+        try:
+            # Before there is room for records: it brings none, and while a service leaves it
+            # unanswered it keeps no room from other shards.
+            iterator = self._live_iterator()
+        except Exception as error:
+            return self._failed(error)
         limit = self._limit()
         expected_bytes = self._expected_bytes(limit)
         reserved_bytes = self._share.reserve(self._standing, expected_bytes, waits=_WAITS_FOR_ROOM)
@@ -85,7 +91,7 @@ class PollingReader(ShardReader):
             return 0.0
         rows_bytes = None
         try:
-            pause, rows_bytes = self._call(limit)
+            pause, rows_bytes = self._call(iterator, limit)
         except Exception as error:
             pause = self._failed(error)
         finally:
@@ -115,8 +121,7 @@ class PollingReader(ShardReader):
         written_bytes = max(self._reply_bytes, idle_seconds * _WRITE_BYTES_PER_SECOND)
         return min(written_bytes, whole_bytes) if self._has_seen_records else written_bytes
 
-    def _call(self, limit: int) -> tuple[float | None, int | None]:
-        iterator = self._live_iterator()
+    def _call(self, iterator: str, limit: int) -> tuple[float | None, int | None]:
         asked = self._called = time.monotonic()
         asked_us = self._clock()
         reply = self._get_records(iterator, limit)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -372,6 +373,27 @@ def test_a_busy_shard_among_five_hundred_is_read_faster_than_it_can_be_written(
     limit = calls(stream, "get_records")[-1]["Limit"]
     calls_per_second = Pacing().shard_calls_per_second
     assert limit * calls_per_second >= 1_000 or limit * payload_bytes * calls_per_second >= 1 << 20
+
+
+def test_an_iterator_that_nobody_answers_keeps_no_room_from_other_shards() -> None:
+    stream = FakeKinesis()
+    stream.put(b"a")
+    share = Share(1 << 20)
+    other = Setup(stream, share=share)
+    read_meanwhile = []
+
+    def unanswered(operation: str, _: dict[str, Any]) -> Exception | None:
+        stream.faults = lambda *_: None
+        assert operation == "get_shard_iterator"
+        thread = threading.Thread(target=other.reader.step, daemon=True)
+        thread.start()
+        thread.join(5)
+        read_meanwhile.extend(other.payloads())
+        return ReadTimeoutError(endpoint_url="")
+
+    stream.faults = unanswered
+    Setup(stream, share=share).steps(1)
+    assert read_meanwhile == [b"a"]
 
 
 def test_a_stopped_reader_makes_no_call() -> None:
