@@ -1,11 +1,13 @@
 # kinewax: everything a newcomer types. `make` alone explains.
 #
-# Needs python3 (3.11 or 3.12) and make; all else comes into .venv from requirements-dev.lock.
+# Needs python3 (3.11 or 3.12) and make; all else comes into .venv from requirements-dev.lock. Some
+# tests need Node and npm too, and are skipped without.
 
 SHELL := /bin/sh
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/setup-is-complete
+NODE_SERVERS := tests/npm/node_modules/setup-is-complete
 DOMAIN ?= ecommerce
 ARGS ?=
 
@@ -29,14 +31,18 @@ setup: $(READY) ## Make .venv from the lock (PYTHON=/path/to/python to choose on
 $(READY): requirements-dev.lock requirements-ministack.lock pyproject.toml dev/setup.py
 	@python=$$(PYTHON="$(PYTHON)" sh dev/find-python) && "$$python" dev/setup.py
 
+# Without Node this makes nothing, says so, and the tests that need the servers are skipped.
+$(NODE_SERVERS): tests/npm/package.json tests/npm/package-lock.json dev/node-servers
+	@sh dev/node-servers
+
 demo: $(READY) ## Run a domain against a local AWS server (DOMAIN=ecommerce)
 	@$(BIN)/kinewax demo $(DOMAIN) $(ARGS)
 
-test: $(READY) ## Run the tests (ARGS="-k name" to choose some)
+test: $(READY) $(NODE_SERVERS) ## Run the tests (ARGS="-k name" to choose some)
 	@echo "Running the tests"
 	@$(BIN)/python -m pytest $(ARGS)
 
-soak: $(READY) ## Run the long tests that `make test` leaves out
+soak: $(READY) $(NODE_SERVERS) ## Run the long tests that `make test` leaves out
 	@$(BIN)/python -m pytest -m soak $(ARGS)
 
 lint: $(READY) ## Check style, format and types
@@ -54,5 +60,5 @@ lock: ## Write the locks from pyproject.toml (needs uv)
 	@sh dev/lock
 
 clean: ## Remove .venv and all that tools have cached
-	rm -rf $(VENV) build out *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) tests/npm/node_modules build out *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

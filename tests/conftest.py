@@ -1,7 +1,8 @@
 """Fixtures for every test: local servers, test data, the command line, and a guard for children.
 
-A test that needs AWS takes `moto` or `ministack` (clients of a server that the whole run shares)
-and names its streams, tables and buckets with `unique_name`.
+A test that needs AWS takes `moto` or `ministack` (clients of a server that the whole run shares),
+or `resharding` for servers that split and merge as AWS does, and names its streams, tables and
+buckets with `unique_name`.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from pathlib import Path
 import hypothesis
 import pytest
 
+from tests.node_servers import node_server
 from tests.servers import FAKE_CREDENTIALS, Clients, clients, ministack_server, moto_server
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -55,6 +57,26 @@ def ministack() -> Iterator[Clients]:
     """Clients of a ministack server that the whole run shares."""
     with ministack_server() as endpoint, clients(endpoint) as made:
         yield made
+
+
+@pytest.fixture(scope="session")
+def kinesis_local() -> Iterator[Clients]:
+    """Clients of a kinesis-local server that the whole run shares."""
+    with node_server("kinesis-local") as endpoint, clients(endpoint) as made:
+        yield made
+
+
+@pytest.fixture(scope="session")
+def kinesalite() -> Iterator[Clients]:
+    """Clients of a kinesalite server that the whole run shares."""
+    with node_server("kinesalite") as endpoint, clients(endpoint) as made:
+        yield made
+
+
+@pytest.fixture(scope="session")
+def resharding(kinesis_local: Clients, kinesalite: Clients) -> dict[str, Clients]:
+    """Clients of each server that reshards as AWS does, by package."""
+    return {"kinesis-local": kinesis_local, "kinesalite": kinesalite}
 
 
 @pytest.fixture

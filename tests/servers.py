@@ -2,9 +2,9 @@
 
 `moto_server()` is the server of the demo; `ministack_server()` has what that lacks, as iterators
 that expire. Each starts a server, waits until it answers, and yields its endpoint; `clients` gives
-boto3 clients for it. Neither is faithful alone, and neither throttles
-(docs/decisions/0005-local-aws-server.md): throttling and partial failures come from scripted fakes
-or a proxy in front.
+boto3 clients for it. Neither reshards as AWS does (tests/node_servers.py has two that do), and
+neither throttles (docs/decisions/0005-local-aws-server.md): throttling and partial failures come
+from scripted fakes or a proxy in front.
 """
 
 from __future__ import annotations
@@ -18,8 +18,9 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -109,34 +110,67 @@ def moto_server() -> Iterator[str]:
 @contextmanager
 def ministack_server() -> Iterator[str]:
     """Yield the endpoint of a ministack server that runs until the block ends."""
-    with tempfile.TemporaryDirectory(prefix="kinewax-ministack-") as home:
+
+    def launch(port: int, home: Path) -> Launch:
+        address = {"BIND_HOST": "127.0.0.1", "GATEWAY_PORT": str(port)}
+        return Launch([_ministack()], home, address, "/_ministack/health")
+
+    with started("ministack", launch) as endpoint:
+        yield endpoint
+
+
+@dataclass(frozen=True)
+class Launch:
+    """How a server is started on a port.
+
+    Attributes:
+        command: Its command line.
+        folder: Where it is run.
+        environment: Variables of its own.
+        health: The path that it answers once it is up.
+        healthy: With which status.
+    """
+
+    command: Sequence[str]
+    folder: Path
+    environment: Mapping[str, str]
+    health: str
+    healthy: int = 200
+
+
+@contextmanager
+def started(name: str, launch: Callable[[int, Path], Launch]) -> Iterator[str]:
+    """Yield the endpoint of a server that runs until the block ends.
+
+    Args:
+        name: Of the server, for people.
+        launch: Says how to start it on a port; its home is an empty folder that goes with it.
+
+    Raises:
+        ServerFailedError: It doesn't start.
+    """
+    with tempfile.TemporaryDirectory(prefix=f"kinewax-{name}-") as home:
         log = Path(home) / "server.log"
         for _ in range(_START_ATTEMPTS):
             # A port that was free may be taken by the time the server binds it: try another.
             port = free_port()
-            endpoint = f"http://127.0.0.1:{port}"
+            how = launch(port, Path(home))
             with log.open("wb") as output:
                 process = subprocess.Popen(
-                    [_ministack()],
-                    env={
-                        **os.environ,
-                        **FAKE_CREDENTIALS,
-                        "HOME": home,
-                        "BIND_HOST": "127.0.0.1",
-                        "GATEWAY_PORT": str(port),
-                    },
-                    cwd=home,
+                    how.command,
+                    env={**os.environ, **FAKE_CREDENTIALS, "HOME": home, **how.environment},
+                    cwd=how.folder,
                     stdin=subprocess.DEVNULL,
                     stdout=output,
                     stderr=subprocess.STDOUT,
                 )
             try:
-                if _healthy(process, f"{endpoint}/_ministack/health"):
-                    yield endpoint
+                if _is_up(process, f"http://127.0.0.1:{port}{how.health}", how.healthy):
+                    yield f"http://127.0.0.1:{port}"
                     return
             finally:
                 _stop(process)
-        msg = f"ministack didn't start:\n{log.read_text(errors='replace')[-2000:]}"
+        msg = f"{name} didn't start:\n{log.read_text(errors='replace')[-2000:]}"
         raise ServerFailedError(msg)
 
 
@@ -148,18 +182,22 @@ def free_port() -> int:
         return port
 
 
-def _healthy(process: subprocess.Popen[bytes], url: str) -> bool:
-    """Wait until `url` answers 200; False when the process ends or the time is over."""
+def _is_up(process: subprocess.Popen[bytes], url: str, healthy: int) -> bool:
+    """Wait until `url` answers as it should; False when the process ends or the time is over."""
     # Straight to the socket: a proxy set for the machine must not see loopback traffic.
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     deadline = time.monotonic() + _START_SECONDS
     while time.monotonic() < deadline and process.poll() is None:
         try:
             with opener.open(url, timeout=2) as answer:
-                if answer.status == 200:
-                    return True
+                status = answer.status
+        except urllib.error.HTTPError as error:
+            status = error.code
         except (urllib.error.URLError, OSError):
-            time.sleep(0.05)
+            status = 0
+        if status == healthy:
+            return True
+        time.sleep(0.05)
     return False
 
 

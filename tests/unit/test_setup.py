@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -10,10 +12,13 @@ from pathlib import Path
 
 import pytest
 
+from tests.node_servers import PACKAGES
 from tests.unit.test_layers import MAY_IMPORT, imported, product_files
 
 ROOT = Path(__file__).resolve().parents[2]
 FIND_PYTHON = ROOT / "dev" / "find-python"
+NODE_SERVERS = ROOT / "dev" / "node-servers"
+NPM = ROOT / "tests" / "npm"
 DECLARED_AS = {"google": "protobuf", "aws_kinesis_agg": "aws-kinesis-agg"}
 """Import name -> distribution, where they differ by more than an underscore."""
 
@@ -68,6 +73,40 @@ def test_without_a_python_one_line_says_what_to_do(tmp_path: Path):
     assert found.stdout == ""
     assert found.stderr.count("\n") == 1
     assert "Python 3.11 or 3.12" in found.stderr
+
+
+# ---- Node ---------------------------------------------------------------------------------------
+
+
+def test_without_node_one_line_says_what_is_skipped_and_nothing_fails(tmp_path: Path):
+    (tmp_path / "dirname").symlink_to(str(shutil.which("dirname")))
+
+    done = subprocess.run(
+        ["/bin/sh", NODE_SERVERS],
+        env={"PATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.count("\n") == 1
+    assert all(package in done.stdout for package in PACKAGES)
+
+
+def test_npm_installs_the_declared_servers_by_hash_from_anywhere():
+    declared = json.loads((NPM / "package.json").read_text())
+    locked = json.loads((NPM / "package-lock.json").read_text())["packages"]
+    root = locked.pop("")
+
+    assert declared["private"]
+    assert set(declared["dependencies"]) == set(PACKAGES)
+    assert root["dependencies"] == declared["dependencies"]
+    for name, version in declared["dependencies"].items():
+        assert locked[f"node_modules/{name}"]["version"] == version, "pin exactly"
+    for name, entry in locked.items():
+        assert entry["integrity"].startswith("sha512-"), name
+        assert "resolved" not in entry, f"{name}: tests/npm/.npmrc keeps addresses out of the lock"
 
 
 # ---- locks --------------------------------------------------------------------------------------
