@@ -18,7 +18,16 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from bench import access_logs, faults, getrecords_decode, kinesis_to_alerts, kpl, pipeline, shards
+from bench import (
+    access_logs,
+    faults,
+    forest,
+    getrecords_decode,
+    kinesis_to_alerts,
+    kpl,
+    pipeline,
+    shards,
+)
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "bench" / "results"
@@ -42,6 +51,7 @@ CASES: dict[str, tuple[str, Callable[[], dict[str, Any]]]] = {
         kinesis_to_alerts.run,
     ),
     "access_logs": ("lines of access logs to columns, beside Python's re", access_logs.run),
+    "forest": ("points through the random cut forest, beside krcf", forest.run),
     "shards": ("1, 50 and 500 shards in a process: quiet, with alerts, overfull", shards.run),
     "faults": ("a bad half minute of AWS: recovery and memory", faults.run),
     "kpl": ("aggregated records (KPL) to user records, with the hash filter on", kpl.run),

@@ -60,6 +60,8 @@ RANKS_PER_UNIT = 1048576.0
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 _MULTIPLY_1, _MULTIPLY_2 = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
 _11, _27, _30, _31 = np.uint64(11), np.uint64(27), np.uint64(30), np.uint64(31)
+_LINE = 8  # numbers of 64 bits in a line of the caches
+_FETCH_FROM = 8  # points; for fewer it would be more than they need
 _UNIT = 1.0 / 9007199254740992.0  # 2^-53
 
 
@@ -416,6 +418,22 @@ def _explain(point: Array, scale: float, rows: Rows, above: Array, below: Array)
 
 
 @njit(nogil=True, cache=True)
+def _fetch(boxes: Array, links: Array) -> Any:
+    """Read a tree's inner nodes from end to end, if they are small.
+
+    Where many forests take turns, none is in the processor's caches: reading on is several times
+    as fast as waiting for one node after the other, on the way down.
+    """
+    touched = 0.0
+    if boxes.shape[1] <= _LINE:
+        for node in range(0, len(boxes), _LINE // boxes.shape[1]):
+            touched += boxes[node, 0]
+        for node in range(0, len(links), _LINE):
+            touched += links[node, 0]
+    return touched
+
+
+@njit(nogil=True, cache=True)
 def run(
     batch: Array,
     first: int,
@@ -451,6 +469,8 @@ def run(
         rows = (boxes[t], links[t], points[t], counts[t], tree[t])
         sample = (ranks[t], places[t])
         state = tree[t]
+        if len(batch) >= _FETCH_FROM:
+            held[0] = _fetch(boxes[t], links[t])
         for i in range(len(batch)):
             if state[ROOT] != NONE:
                 point = batch[i]

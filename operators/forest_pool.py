@@ -156,6 +156,8 @@ class ForestPool:
             entry.dumped = state[at : begin + state_bytes]
             at = begin + state_bytes
             yield entry
+        if at != len(state):
+            _HEADER.refuse("it isn't as long as it says")
 
     def _meet(self, keys: Sequence[str], times_us: Int64s) -> list[_Entry]:
         """Give each row to its key's entry, forgetting keys on the way; return those with rows.
