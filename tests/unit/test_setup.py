@@ -9,10 +9,11 @@ import subprocess
 import sys
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tests.node_servers import PACKAGES
+from tests.node_servers import PACKAGES, node_server
 from tests.unit.test_layers import MAY_IMPORT, imported, product_files
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -92,6 +93,17 @@ def test_without_node_one_line_says_what_is_skipped_and_nothing_fails(tmp_path: 
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.count("\n") == 1
     assert all(package in done.stdout for package in PACKAGES)
+
+
+@pytest.mark.parametrize(("ci", "outcome"), [("", pytest.skip), ("true", pytest.fail)])
+def test_without_node_what_needs_it_is_skipped_but_not_in_ci(
+    ci: str, outcome: Any, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.setenv("CI", ci)
+
+    with pytest.raises(outcome.Exception, match="node is not installed"), node_server(PACKAGES[0]):
+        pass
 
 
 def test_npm_installs_the_declared_servers_by_hash_from_anywhere():
