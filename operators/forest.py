@@ -186,8 +186,8 @@ def seed_of(domain: str, features: str, key: str) -> int:
 def prepare() -> None:
     """Load the compiled loops, or compile them, so that no point waits for it.
 
-    numba keeps what it compiled in `NUMBA_CACHE_DIR`, or beside the source: without a place that
-    can be written, each process compiles for itself.
+    Out of numba's cache that is half a second, without it 5 to 15: where the cache lies, and what
+    to do in images that can't be written to, says docs/explanation/forest.md.
     """
     forest = Forest(ForestConfig(columns=1, number_of_trees=1, sub_sample_size=10), seed=0)
     forest.explain(np.arange(12.0).reshape(-1, 1))

@@ -37,8 +37,10 @@ import math
 from typing import Any
 
 import numpy as np
-from numba import njit, types
+from numba import types
 from numba.extending import intrinsic
+
+from operators.compiled import compiled, inlined
 
 Array = Any  # numba infers types from the arguments of the first call
 Rows = tuple[Array, Array, Array, Array, Array]  # boxes, links, points, counts, tree
@@ -77,7 +79,7 @@ def _bits_of(_context: Any, value: Any) -> Any:  # numba's own types, which it d
 _bits: Any = intrinsic(_bits_of)
 
 
-@njit(nogil=True, cache=True, inline="always")
+@inlined
 def _mix(x: Any) -> Any:
     """SplitMix64's finaliser (Steele, Lea, Flood 2014)."""
     x = (x ^ (x >> _30)) * _MULTIPLY_1
@@ -85,7 +87,7 @@ def _mix(x: Any) -> Any:
     return x ^ (x >> _31)
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def _uniform(tree: Array) -> float:
     """Draw from the open interval (0, 1)."""
     state = np.uint64(tree[RANDOM]) + _GOLDEN
@@ -96,7 +98,7 @@ def _uniform(tree: Array) -> float:
 # ---- boxes and cuts -----------------------------------------------------------------------------
 
 
-@njit(nogil=True, cache=True, inline="always")
+@inlined
 def _refit(node: int, rows: Rows) -> bool:
     """Fit a node's box and cut to its children; tell whether the box changed."""
     boxes, links, points, _, tree = rows
@@ -133,7 +135,7 @@ def _refit(node: int, rows: Rows) -> bool:
     return changed
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def _climb(node: int, rows: Rows) -> None:
     """Refit a node and those above it, as far as boxes change."""
     links = rows[1]
@@ -141,7 +143,7 @@ def _climb(node: int, rows: Rows) -> None:
         node = links[node, PARENT]
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def _replace(parent: int, old: int, new: int, rows: Rows) -> None:
     """Hang a node where another hung."""
     _, links, _, counts, tree = rows
@@ -157,7 +159,7 @@ def _replace(parent: int, old: int, new: int, rows: Rows) -> None:
         links[parent, RIGHT] = new
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def clear(trees: Rows) -> None:
     """Make all trees empty, as of `run`: all rows are free."""
     _, links, _, counts, tree = trees
@@ -174,7 +176,7 @@ def clear(trees: Rows) -> None:
         tree[t, NEXT] = NEVER
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def insert(point: Array, rows: Rows) -> Any:
     """Insert a point and return its leaf's row.
 
@@ -241,7 +243,7 @@ def insert(point: Array, rows: Rows) -> Any:
     return leaf
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def remove(leaf: int, rows: Rows) -> None:
     """Take one sampled copy away from a leaf; with the last one the leaf goes."""
     _, links, _, counts, tree = rows
@@ -265,7 +267,7 @@ def remove(leaf: int, rows: Rows) -> None:
 # ---- the sample ---------------------------------------------------------------------------------
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def update(
     number: int, point: Array, decay: float, near: Array, rows: Rows, sample: Sample
 ) -> None:
@@ -302,7 +304,7 @@ def update(
     find_flat(near, rows)
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def find_flat(near: Array, rows: Rows) -> None:
     """Note whether the sample is constant in some column, but for what counts as near."""
     boxes, _, points, _, tree = rows
@@ -319,7 +321,7 @@ def find_flat(near: Array, rows: Rows) -> None:
             return
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def _hold_near(point: Array, near: Array, rows: Rows, held: Array) -> None:
     """Move a point's values into the sample's range where range and way are next to nothing."""
     boxes, _, points, _, tree = rows
@@ -338,7 +340,7 @@ def _hold_near(point: Array, near: Array, rows: Rows, held: Array) -> None:
 # ---- scores -------------------------------------------------------------------------------------
 
 
-@njit(nogil=True, cache=True, inline="always")
+@inlined
 def _score(point: Array, rows: Rows) -> Any:
     """Score a point against a tree.
 
@@ -374,7 +376,7 @@ def _score(point: Array, rows: Rows) -> Any:
     return score + stays * damping / (depth + math.log2(1.0 + mass))
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def _explain(point: Array, scale: float, rows: Rows, above: Array, below: Array) -> None:
     """Add to each dimension its part of a point's score, times `scale`.
 
@@ -417,7 +419,7 @@ def _explain(point: Array, scale: float, rows: Rows, above: Array, below: Array)
         below[j] += part
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def _fetch(boxes: Array, links: Array) -> Any:
     """Read a tree's inner nodes from end to end, if they are small.
 
@@ -433,7 +435,7 @@ def _fetch(boxes: Array, links: Array) -> Any:
     return touched
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def run(
     batch: Array,
     first: int,
@@ -485,7 +487,7 @@ def run(
                 update(first + i, batch[i], decay, near, rows, sample)
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def fit(near: Array, trees: Rows, inner: Array) -> None:
     """Fit the boxes and cuts of all trees to their leaves' points.
 

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
+from operators.compiled import compiled
 from operators.forest_kernels import (
     DIMENSION,
     FREE_LEAF,
@@ -211,7 +211,7 @@ class _Reader:
 # ---- compiled -----------------------------------------------------------------------------------
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def _pack(
     links: Array, points: Array, counts: Array, ranks: Array, places: Array, tree: Array,
     is_inner: Array, cuts: Array, order: Array, masses: Array, leaves_of: Array, clocks: Array,
@@ -256,7 +256,7 @@ def _pack(
     return nodes, leaves
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def _unpack(
     links: Array, points: Array, counts: Array, ranks: Array, places: Array, tree: Array,
     is_inner: Array, cuts: Array, order: Array, masses: Array, leaves_of: Array, clocks: Array,

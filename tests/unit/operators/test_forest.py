@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -439,3 +440,15 @@ def test_numba_is_imported_only_when_trees_are_needed():
         "assert 'numba' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", program], check=True)
+
+
+def test_where_no_cache_can_be_written_the_loops_are_compiled_for_this_process():
+    program = (
+        "import numpy as np; from operators.compiled import compiled;"
+        "double = compiled(lambda x: 2 * x); assert double(21) == 42;"
+        "assert type(double._cache).__name__ == 'NullCache'"
+    )
+    # numba looks for a place in the named ways only, and this one names none.
+    nowhere = {"NUMBA_CACHE_LOCATOR_CLASSES": "UserProvidedCacheLocator"}
+    environment = {name: value for name, value in os.environ.items() if name != "NUMBA_CACHE_DIR"}
+    subprocess.run([sys.executable, "-c", program], env=environment | nowhere, check=True)
