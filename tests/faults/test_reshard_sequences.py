@@ -6,34 +6,28 @@ where they did too little for their outcome to mean something.
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
-from tests.node_servers import PACKAGES, node_server
 from tests.reshard.driver import Sequence
 from tests.reshard.plan import FEWEST_STEPS, plan_of
 from tests.reshard.tally import MINIMA, Tally
+from tests.servers import Clients
 
-SHORT = (0, 1)
-"""Seeds of the short form, one a server."""
+SHORT = (185, 228)
+"""Seeds of the short form: one a server, with a kill, other process counts, and reshards while
+stopped, in few starts."""
 
-AT_A_TIME = int(os.environ.get("TEST_SEQUENCES_AT_A_TIME", "5"))
+AT_A_TIME = 5
 """Each waits most of the time, for listings and at tips; five keep about one core busy."""
 
 
-@pytest.fixture
-def endpoints() -> Iterator[dict[str, str]]:
-    """The address of each server."""
-    with ExitStack() as stack:
-        yield {package: stack.enter_context(node_server(package)) for package in PACKAGES}
-
-
-def run(seeds: Iterable[int], endpoints: dict[str, str], folder: Path) -> tuple[Tally, list[str]]:
+def run(
+    seeds: Iterable[int], servers: Mapping[str, Clients], folder: Path
+) -> tuple[Tally, list[str]]:
     """Run sequences side by side; return what they did, and what was wrong with any of them."""
     tally, wrong = Tally(), []
     with ThreadPoolExecutor(AT_A_TIME) as pool:
@@ -42,7 +36,7 @@ def run(seeds: Iterable[int], endpoints: dict[str, str], folder: Path) -> tuple[
             plan = plan_of(seed)
             home = folder / f"sequence-{seed}"
             home.mkdir()
-            sequence = Sequence(plan, endpoints[plan.package], home)
+            sequence = Sequence(plan, servers[plan.package].endpoint, home)
             running[pool.submit(sequence.run)] = seed
         for future in as_completed(running):
             error = future.exception()
@@ -55,9 +49,9 @@ def run(seeds: Iterable[int], endpoints: dict[str, str], folder: Path) -> tuple[
 
 
 def test_every_count_is_exact_after_a_few_random_sequences(
-    endpoints: dict[str, str], tmp_path: Path
+    resharding: dict[str, Clients], tmp_path: Path
 ) -> None:
-    tally, wrong = run(SHORT, endpoints, tmp_path)
+    tally, wrong = run(SHORT, resharding, tmp_path)
     assert not wrong, "\n\n".join(wrong)
     assert tally.counts["steps"] >= FEWEST_STEPS * len(SHORT)
     assert tally.counts["kills"] >= len(SHORT)
@@ -65,10 +59,10 @@ def test_every_count_is_exact_after_a_few_random_sequences(
 
 @pytest.mark.soak
 def test_every_count_is_exact_after_two_hundred_random_sequences(
-    endpoints: dict[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    resharding: dict[str, Clients], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with capsys.disabled():
-        tally, wrong = run(range(MINIMA["sequences"]), endpoints, tmp_path)
+        tally, wrong = run(range(MINIMA["sequences"]), resharding, tmp_path)
         print(tally.table())
     assert not wrong, "\n\n".join(wrong)
     assert not tally.shortfalls(), tally.table()

@@ -85,6 +85,9 @@ class Plan:
         slots: Of the source.
         is_slow: Whether shards are read at a slow pace, so that more happens between two reads.
         steps: One after the other.
+        lists_at_end: Whether it is started once more before all is compared: who starts lists the
+            shards at once, while another process than its parents' finds a child within half a
+            minute.
     """
 
     seed: int
@@ -95,6 +98,7 @@ class Plan:
     slots: int
     is_slow: bool
     steps: tuple[Step, ...]
+    lists_at_end: bool
 
 
 _AIMS = {
@@ -137,7 +141,7 @@ def plan_of(seed: int) -> Plan:
         if number == place:
             steps.append(kill(aims[seed // 2 % len(aims)]))
         else:
-            (draw,) = rng.choices(draws, weights=(36, 34, 12, 6, 12))
+            (draw,) = rng.choices(draws, weights=(36, 40, 14, 4, 6))
             steps.append(draw())
     return Plan(
         seed,
@@ -148,6 +152,7 @@ def plan_of(seed: int) -> Plan:
         slots=rng.choice((3, 8, 13)),
         is_slow=rng.random() < 0.5,
         steps=tuple(steps),
+        lists_at_end=running[-1] > 1 and rng.random() < 0.75,
     )
 
 
