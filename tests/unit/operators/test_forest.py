@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from errors import SettingsError
+from operators import forest_kernels
 from operators.forest import Forest, ForestConfig, Refusal, refusals, seed_of, spreads
 
 
@@ -170,14 +171,15 @@ def test_two_seeds_agree_as_independent_trees_do():
     assert 0.96 <= spearman(one, other) <= 0.99
 
 
-def test_two_trees_of_one_seed_agree_no_more_than_those_of_two():
-    points = normal(1_500, 3)
-    config = ForestConfig(3, number_of_trees=2)
-    forest = Forest(config, 1)
-    forest.score(points)
-    boxes = forest._trees.all[0]
+def test_two_trees_over_the_same_points_have_no_cut_in_common():
+    forest = Forest(ForestConfig(1, number_of_trees=2, sub_sample_size=10), 1)
+    forest.score(np.arange(10.0).reshape(-1, 1))
+    one, other = np.sort(forest._trees.all[0][:, :, forest_kernels.CUT], axis=1)
 
-    assert not np.isin(boxes[0, :, 0], boxes[1, :, 0]).any(), "no two cuts are the same"
+    # Both hold all ten points, so in each gap between neighbours lies a cut of each.
+    assert (np.floor(one) == np.floor(other)).all()
+    assert (one != other).all()
+    assert np.abs(one - other).mean() > 0.1
 
 
 def krcf_forest(columns: int, seed: int) -> krcf.RandomCutForest:
