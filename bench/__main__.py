@@ -25,6 +25,7 @@ from bench import (
     getrecords_decode,
     kinesis_to_alerts,
     kpl,
+    nab,
     pipeline,
     shards,
 )
@@ -52,6 +53,7 @@ CASES: dict[str, tuple[str, Callable[[], dict[str, Any]]]] = {
     ),
     "access_logs": ("lines of access logs to columns, beside Python's re", access_logs.run),
     "forest": ("points through the random cut forest, beside krcf", forest.run),
+    "nab": ("anomalies found on the Numenta Anomaly Benchmark, by its rules", nab.run),
     "shards": ("1, 50 and 500 shards in a process: quiet, with alerts, overfull", shards.run),
     "faults": ("a bad half minute of AWS: recovery and memory", faults.run),
     "kpl": ("aggregated records (KPL) to user records, with the hash filter on", kpl.run),
