@@ -15,7 +15,8 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
+
+from operators.compiled import compiled
 
 Array = Any  # numba infers types from the arguments of the first call
 Span = tuple[int, int]
@@ -59,13 +60,13 @@ _USUAL_TIME = len("[17/May/2015:10:05:03 +0000] ")
 # ---- words of the buffer ------------------------------------------------------------------------
 
 
-@njit(cache=True)
+@compiled
 def _at(array: Array, place: int) -> Any:
     """Return an element; numba spends time on negative places where it can't rule them out."""
     return array[np.uint64(place)]
 
 
-@njit(cache=True)
+@compiled
 def _find(words: Array, at: int, end: int, one: int, other: int) -> int:
     """Return where the first byte `one` or `other` stands in [at, end), or `end`.
 
@@ -95,13 +96,13 @@ def _find(words: Array, at: int, end: int, one: int, other: int) -> int:
 # ---- numbers and times --------------------------------------------------------------------------
 
 
-@njit(cache=True)
+@compiled
 def _digit(text: Array, at: int) -> Any:
     """Return a digit's value; for other characters it isn't in 0 to 9."""
     return _at(text, at) - _ZERO
 
 
-@njit(cache=True)
+@compiled
 def _digits(text: Array, at: int, end: int) -> int:
     """Return the number that [at, end) writes in decimal digits, or _NOT_A_NUMBER."""
     if end <= at or end - at > _MOST_DIGITS:
@@ -115,7 +116,7 @@ def _digits(text: Array, at: int, end: int) -> int:
     return total
 
 
-@njit(cache=True)
+@compiled
 def _days_since_epoch(year: int, month: int, day: int) -> int:
     """Return the days since the epoch, or _NOT_A_NUMBER for what isn't in the years 2 to 9998."""
     if year < 2 or year > 9998 or month < 1 or month > 12 or day < 1:
@@ -129,7 +130,7 @@ def _days_since_epoch(year: int, month: int, day: int) -> int:
     return days + day_of_year - 1
 
 
-@njit(cache=True)
+@compiled
 def _month_named(text: Array, at: int) -> int:
     for month in range(12):
         name = _MONTH_NAMES[month]
@@ -142,7 +143,7 @@ def _month_named(text: Array, at: int) -> int:
     return 0
 
 
-@njit(cache=True)
+@compiled
 def _zone_seconds(text: Array, at: int, end: int) -> int:
     """Return a zone's offset: `+hhmm`, `+hh:mm`, `Z`, or nothing, which is UTC."""
     if at == end or (at + 1 == end and _at(text, at) == _LETTER_Z):
@@ -159,11 +160,11 @@ def _zone_seconds(text: Array, at: int, end: int) -> int:
         return _NOT_A_NUMBER
     seconds = (hours * 60 + minutes) * 60
     if _at(text, at) == _PLUS:
-        return seconds
+        return int(seconds)
     return -seconds if _at(text, at) == _DASH else _NOT_A_NUMBER
 
 
-@njit(cache=True)
+@compiled
 def _time_us(text: Array, at: int, end: int) -> int:
     """Return the time in [at, end), `17/May/2015:10:05:03 +0000` or ISO, or _NOT_A_NUMBER."""
     if end - at < 19:
@@ -210,27 +211,27 @@ def _time_us(text: Array, at: int, end: int) -> int:
     if zone_seconds == _NOT_A_NUMBER:
         return _NOT_A_NUMBER
     seconds = ((days * 24 + hour) * 60 + minute) * 60 + second - zone_seconds
-    return seconds * _US + fraction_us
+    return int(seconds * _US + fraction_us)
 
 
 # ---- parts of a line ----------------------------------------------------------------------------
 
 
-@njit(cache=True)
+@compiled
 def _skip_blanks(text: Array, at: int, end: int) -> int:
     while at < end and _IN_BLANK[_at(text, at)]:
         at += 1
     return at
 
 
-@njit(cache=True)
+@compiled
 def _word_end(text: Array, at: int, end: int) -> int:
     while at < end and not _IN_BLANK[_at(text, at)]:
         at += 1
     return at
 
 
-@njit(cache=True)
+@compiled
 def _closing_quote(text: Array, words: Array, at: int, end: int) -> int:
     """Return where a quoted text that begins at `at` is closed, or `end` if it isn't.
 
@@ -250,7 +251,7 @@ def _closing_quote(text: Array, words: Array, at: int, end: int) -> int:
     return end
 
 
-@njit(cache=True)
+@compiled
 def _put(spans: Array, field: int, line: int, begin: int, end: int, text: Array) -> None:
     """Note a text; `-` is written for one that isn't there."""
     if end - begin == 1 and _at(text, begin) == _DASH:
@@ -259,12 +260,12 @@ def _put(spans: Array, field: int, line: int, begin: int, end: int, text: Array)
     spans[field, 1, line] = end
 
 
-@njit(cache=True)
+@compiled
 def _is_empty(spans: Array, field: int, line: int) -> bool:
     return bool(spans[field, 0, line] == spans[field, 1, line])
 
 
-@njit(cache=True)
+@compiled
 def _without_port(text: Array, begin: int, end: int) -> Span:
     """Return `host` of `host`, `host:port`, `[host]` and `[host]:port`."""
     if begin < end and _at(text, begin) == _OPEN:
@@ -282,7 +283,7 @@ def _without_port(text: Array, begin: int, end: int) -> Span:
     return begin, place - 1
 
 
-@njit(cache=True)
+@compiled
 def _is_address(text: Array, begin: int, end: int) -> bool:
     """Tell what looks like an IP address without a port."""
     colons, dots, letters = 0, 0, 0
@@ -298,7 +299,7 @@ def _is_address(text: Array, begin: int, end: int) -> bool:
     return colons >= 2 or (colons == 0 and dots == 3 and letters == 0)
 
 
-@njit(cache=True)
+@compiled
 def _put_request(text: Array, words: Array, begin: int, end: int, line: int, spans: Array) -> None:
     """Cut a request into method, path, query and protocol: four empty texts if it is none."""
     _put(spans, REQUEST, line, begin, end, text)
@@ -338,7 +339,7 @@ def _put_request(text: Array, words: Array, begin: int, end: int, line: int, spa
         spans[QUERY, 0, line], spans[QUERY, 1, line] = path_end + 1, target_end
 
 
-@njit(cache=True)
+@compiled
 def _put_head(
     text: Array,
     words: Array,
@@ -407,12 +408,12 @@ def _put_head(
     return True
 
 
-@njit(cache=True)
+@compiled
 def _is_dash(text: Array, item: Array) -> bool:
     return bool(item[1] - item[0] == 1 and _at(text, item[0]) == _DASH)
 
 
-@njit(cache=True)
+@compiled
 def _put_tail(
     text: Array, words: Array, at: int, end: int, line: int, spans: Array, forwarded_for: int
 ) -> None:
@@ -441,7 +442,7 @@ def _put_tail(
 # ---- lines --------------------------------------------------------------------------------------
 
 
-@njit(cache=True)
+@compiled
 def _parse_line(
     text: Array,
     words: Array,
@@ -520,7 +521,7 @@ def _parse_line(
     return GOOD
 
 
-@njit(cache=True)
+@compiled
 def parse_lines(
     text: Array,
     words: Array,
@@ -562,7 +563,7 @@ def parse_lines(
         )
 
 
-@njit(cache=True)
+@compiled
 def find_lines(words: Array, size: int, begins: Array, ends: Array) -> None:
     """Find the lines of a buffer of `size` bytes; there is room for exactly them."""
     begin = 0

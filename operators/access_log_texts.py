@@ -15,10 +15,10 @@ import secrets
 from typing import Any
 
 import numpy as np
-from numba import njit
 
 from messages import Int64s, UInt64s
 from operators.codes import TextCodes
+from operators.compiled import compiled
 
 Array = Any  # numba infers types from the arguments of the first call
 
@@ -118,20 +118,20 @@ class SpanCodes:
 # ---- compiled ---------------------------------------------------------------------------------
 
 
-@njit(cache=True)
+@compiled
 def _word_at(words: Array, at: int) -> Any:
     """Return the eight bytes from `at`, the first one lowest."""
     index, shift = np.uint64(at >> 3), np.uint64((at & 7) << 3)  # unsigned: see _at of the lines
     return (words[index] >> shift) | ((words[index + _1] << (_63 - shift)) << _1)
 
 
-@njit(cache=True)
+@compiled
 def _lowest(size: int) -> Any:
     """Return a mask of the first so many bytes of a word, of 1 to 7."""
     return (_1 << np.uint64(size << 3)) - _1
 
 
-@njit(cache=True)
+@compiled
 def find_texts(
     words: Array,
     begins: Array,
@@ -196,7 +196,7 @@ def find_texts(
     return len(begins), new
 
 
-@njit(cache=True)
+@compiled
 def move_slots(slots: Array, codes: Array, new_slots: Array, new_codes: Array) -> None:
     """Put all texts into another table, which has more slots."""
     mask = np.uint64(len(new_slots) - 1)
