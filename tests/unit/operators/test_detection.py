@@ -116,9 +116,8 @@ def test_a_flood_is_one_incident_a_level_that_names_its_evidence() -> None:
     assert float(alert.value) > 0.999
     evidence: Any = alert.evidence
     assert evidence["features"]["clients"] == 2000
-    attribution = {
-        name: part["ATTRIBUTION_SCORE"] for name, part in evidence["attribution"].items()
-    }
+    parts = evidence["attribution"]
+    attribution = {name: part["ATTRIBUTION_SCORE"] for name, part in parts.items()}
     assert sum(attribution.values()) == pytest.approx(evidence["score"], abs=1e-5)
     assert attribution["errors"] == min(attribution.values())
     assert parts["rate"]["DIRECTION"] == "HIGH"
