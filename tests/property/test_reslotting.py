@@ -91,11 +91,14 @@ class MovingJob(Job):
         }
         return slots, pickle.loads(moved["kinewax.groups", "actions/00"])["watermark"]
 
-    def poll(self, number: int) -> None:
-        self._take(self.slots[number % len(self.slots)].poll())
+    def poll(self, number: int) -> bool:
+        slot = number % len(self.slots)
+        items = self.slots[slot].poll()
+        self._take(slot, items)
+        return bool(items)
 
-    def _take(self, items: list[Block | Mark]) -> None:
-        self.output += items
+    def _take(self, slot: int, items: list[Block | Mark]) -> None:
+        self.said += [(slot, item) for item in items]
         marks: list[Mark] = []
         for item in items:
             if not isinstance(item, Block):
@@ -111,7 +114,7 @@ class MovingJob(Job):
     def snapshot(self) -> None:
         states = {slot._name: copy.deepcopy(slot.snapshot()) for slot in self.slots}
         self.kept = (len(self.slots), states, copy.deepcopy(self.watermark.snapshot()))
-        self.committed = (list(self.output), {})
+        self.committed = (list(self.said), {})
 
     def crash(self, processes: int) -> None:
         # Most stops are drains, some of them after much was read: else little would be moved.
@@ -130,9 +133,9 @@ class MovingJob(Job):
         for process in self.processes:
             process.list_shards()
             process.fetch_all(3)
-        for slot in self.slots:
-            while items := slot.poll():
-                self._take(items)
+        for number in range(len(self.slots)):
+            while self.poll(number):
+                pass
 
 
 @settings(max_examples=150)
