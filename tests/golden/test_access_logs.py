@@ -147,5 +147,6 @@ def test_traffic_is_what_a_plain_count_says_and_processes_and_a_crash_change_not
     assert crashed.process is not None
     os.kill(crashed.process.pid, signal.SIGKILL)
     crashed.process.wait()
+    assert not (tmp_path / "crashed" / "summary.json").exists(), "it had ended before the kill"
     finish(run("crashed", 1, "--epoch-interval", "100ms"))
     assert written(tmp_path / "crashed") == one
