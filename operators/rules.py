@@ -124,11 +124,7 @@ class Rule:
                 key=named,
                 window_start_us=start_us,
                 window_end_us=start_us + self._window.length_seconds * 1_000_000,
-                value=round(number, 6)
-                if self._whole is not None
-                else number / self._unit
-                if self._unit != 1
-                else number,
+                value=self._readable(number),
                 value_name=self._value_name,
                 threshold=level.above,
                 detected_at_us=now_us,

@@ -33,19 +33,24 @@ from messages import (
     Packet,
     Seen,
 )
+from operators.allow import AllowList
 from operators.codes import TextCodes
 from operators.decode import Decoder
 from operators.intake import Intake, Taken
 from operators.key_group import KeyGroup
 from operators.partials import Partials
 from operators.spec import (
+    Allow,
     Count,
     Distinct,
     Field,
+    First,
+    Last,
     Level,
     Maximum,
     Mean,
     Minimum,
+    Ratio,
     Sum,
     Threshold,
     Where,
@@ -68,6 +73,8 @@ FIELDS = {
     )
 }
 BUYS = Where("kind", "buy")
+BUYS_AND_VIEWS = Where("kind", ("view", "buy", "never"))
+ALLOWED_SHOP = "a"
 
 
 def windows_of(groups: int) -> tuple[Window, ...]:
@@ -78,6 +85,10 @@ def windows_of(groups: int) -> tuple[Window, ...]:
         Maximum("greatest", "price", BUYS),
         Mean("mean", "price", BUYS),
         Distinct("shops", "shop"),
+        First("first"),
+        Count("buys", BUYS),
+        Sum("seen", "rank", BUYS_AND_VIEWS),
+        Last("last"),
     )
     trade = (Distinct("users", "user"), Count("events"), Sum("revenue", "price", BUYS))
     return (
@@ -85,6 +96,14 @@ def windows_of(groups: int) -> tuple[Window, ...]:
         Window("trade", 60, ("kind", "shop"), trade, groups=3),
         Window("ranks", 7, ("rank", "user"), (Minimum("least", "price", BUYS),), groups=1),
         Window("kinds", 3600, ("kind",), (Count("events"), Distinct("ranks", "rank")), groups=2),
+        Window(
+            "strangers",
+            20,
+            ("kind",),
+            (Count("seen", BUYS_AND_VIEWS), Count("events")),
+            all_clients=False,
+            groups=2,
+        ),
     )
 
 
@@ -92,6 +111,7 @@ RULES = (
     Threshold("busy", "users", "events", (Level("warning", 1), Level("high", 2.5))),
     Threshold("rich", "trade", "revenue", (Level("warning", 0.29),)),
     Threshold("crowd", "trade", "users", (Level("warning", 1),)),
+    Ratio("eager", "users", "buys", "events", (Level("warning", 0.3), Level("high", 0.5)), 2),
 )
 
 
@@ -187,16 +207,19 @@ def rows_of_window(window: Window, counted: list[Event]) -> dict[str, dict[str, 
 
 
 def value_of(value: Any, events: list[Event]) -> Any:
-    if isinstance(value, Count):
-        return len(events)
+    if isinstance(value, First | Last):
+        times_us = [event.time_us for event in events]
+        return written(min(times_us) if isinstance(value, First) else max(times_us))
     if isinstance(value, Distinct):
         return len({event[value.of] for event in events})
+    if value.where is not None:
+        equals = value.where.equals
+        wanted = [equals] if isinstance(equals, str) else equals
+        events = [event for event in events if event[value.where.field] in wanted]
+    if isinstance(value, Count):
+        return len(events)
     unit = 10 ** FIELDS[value.of].scale
-    numbers = [
-        Fraction(event[value.of], unit)
-        for event in events
-        if value.where is None or event[value.where.field] == value.where.equals
-    ]
+    numbers = [Fraction(event[value.of], unit) for event in events]
     found = {
         Sum: lambda: sum(numbers),
         Minimum: lambda: min(numbers, default=None),
@@ -214,6 +237,7 @@ class Expected:
     late: set[tuple[str, int]] = field(default_factory=set)
     finals: dict[str, tuple[str, Any]] = field(default_factory=dict)  # severity and value by id
     counted: Counter[str] = field(default_factory=Counter)
+    filtered: Counter[str] = field(default_factory=Counter)
 
 
 def expected_of(shards: dict[str, list[Event]], windows: tuple[Window, ...]) -> Expected:
@@ -225,6 +249,8 @@ def expected_of(shards: dict[str, list[Event]], windows: tuple[Window, ...]) -> 
             for event in events:
                 if is_late(event.time_us, before_us, window.length_seconds * SECOND, DISORDER):
                     expected.late.add((window.name, event.number))
+                elif event.shop == ALLOWED_SHOP and not window.all_clients:
+                    expected.filtered[f"filtered.{window.name}"] += 1
                 else:
                     counted.append(event)
                 before_us = event.time_us if before_us is None else max(before_us, event.time_us)
@@ -233,16 +259,18 @@ def expected_of(shards: dict[str, list[Event]], windows: tuple[Window, ...]) -> 
         expected.rows.update(rows)
         for rule in RULES:
             for row_id, row in rows.items() if rule.window == window.name else ():
-                value = row[rule.value]
                 # A sum's limit is meant in decimals: 0.29 is 29 cents.
-                crossed = [
-                    level
-                    for level in rule.levels
-                    if Fraction(str(value)) > Fraction(str(level.above))
-                ]
+                value = Fraction(str(row[rule.value]))
+                told = row[rule.value]
+                if isinstance(rule, Ratio):
+                    if row[rule.of] < rule.at_least:
+                        continue
+                    value /= row[rule.of]
+                    told = pytest.approx(float(value), abs=1e-6)
+                crossed = [level for level in rule.levels if value > Fraction(str(level.above))]
                 if crossed:
                     alert_id = row_id.replace(f"shop/{window.name}/", f"shop/{rule.name}/", 1)
-                    expected.finals[alert_id] = (crossed[-1].severity, value)
+                    expected.finals[alert_id] = (crossed[-1].severity, told)
     return expected
 
 
@@ -259,12 +287,14 @@ class Worker:
 
     def __post_init__(self) -> None:
         self.texts = TextCodes()
+        self.allowed = AllowList([Allow("shop", "pattern")], [f"shop={ALLOWED_SHOP}"], self.texts)
         self.partials = Partials(self.windows, self.names, self.texts)
         self.intakes = {slot: self.intake(None) for slot in self.slots}
 
     def intake(self, state: Any) -> Intake:
         fields = list(FIELDS.values())
-        return Intake("shop", Decoder(fields, "at", self.texts), self.windows, DISORDER, state)
+        decoder = Decoder(fields, "at", self.texts)
+        return Intake("shop", decoder, self.windows, DISORDER, state, allowed=self.allowed)
 
     def restart(self) -> None:
         states = pickle.loads(
@@ -427,6 +457,10 @@ def test_any_run_gives_what_a_plain_group_by_gives(
         assert group.watermark.now_us == END
         assert len(group.windows) == 0
     assert ledger == +Counter({f"counted.{name}": n for name, n in expected.counted.items()})
+    filtered: Counter[str] = Counter()
+    for intake in (one for worker in run.workers for one in worker.intakes.values()):
+        filtered.update({n: c for n, c in intake.ledger.items() if n.startswith("filtered.")})
+    assert +filtered == expected.filtered
 
 
 def all_rows(run: Run) -> Iterator[dict[str, Any]]:
@@ -444,8 +478,11 @@ def late_of(late: Late) -> tuple[str, int]:
 def check_early_phases(alerts: list[Alert], early: bool) -> None:
     """Each incident begins once, is raised at most once more, and ends with its final alert."""
     phases = defaultdict(list)
+    early_rules = {rule.name for rule in RULES if isinstance(rule, Threshold)}
     for alert in alerts:
-        phases[alert.id].append(alert)
+        assert alert.rule in early_rules or alert.phase == "final"
+        if alert.rule in early_rules:
+            phases[alert.id].append(alert)
     for incident in phases.values():
         *before, final = [alert.phase for alert in incident]
         assert final == "final"
