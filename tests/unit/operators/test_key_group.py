@@ -238,6 +238,50 @@ def test_a_window_that_began_before_the_service_is_marked_as_partial(
     assert {alert.key["user"] for alert in alerts if alert.partial} == ({1} if marked else set())
 
 
+def test_of_a_window_with_a_top_only_the_greatest_keys_are_written_the_greatest_first() -> None:
+    under_test = group(window=replace(WINDOW, top=3))
+    found = under_test.take([GREETING, packet(partial(0, {1: 2, 2: 9, 3: 1, 4: 3, 5: 1}))])
+    found += under_test.take([packet(partial(0, {3: 6})), packet(seen(40))])
+    (rows,) = [item for item in found if isinstance(item, AggregateRows)]
+    assert [(row["user"], row["events"], row["spent"]) for row in rows.rows] == [
+        (2, 9, 2.25),
+        (3, 7, 1.75),
+        (4, 3, 0.75),
+    ]
+
+
+def test_a_top_leaves_out_rows_and_not_incidents() -> None:
+    under_test = group(window=replace(WINDOW, top=1), early=False)
+    found = under_test.take([GREETING, packet(seen(40), partial(0, {1: 6, 2: 7, 3: 8}))])
+    assert {item.key["user"] for item in found if isinstance(item, Alert)} == {1, 2, 3}
+    assert summary([item for item in found if isinstance(item, AggregateRows)]) == [{3: 8}]
+
+
+def test_a_top_of_more_keys_than_there_are_is_all_of_them() -> None:
+    under_test = group(window=replace(WINDOW, top=20))
+    found = under_test.take([GREETING, packet(seen(40), partial(0, {1: 1, 2: 2}))])
+    assert summary(found) == [{2: 2, 1: 1}, 38.0]
+
+
+@pytest.mark.parametrize("arrivals", [(range(40),), (range(39, -1, -1),), (range(20), range(40))])
+def test_which_of_equal_keys_make_the_top_does_not_depend_on_their_arrival(
+    arrivals: tuple[range, ...],
+) -> None:
+    whole, under_test = group(window=WINDOW), group(window=replace(WINDOW, top=5))
+    counts = {user: 3 if user < 30 else 4 for user in range(40)}
+    for users in arrivals:
+        share = packet(partial(0, {user: counts[user] for user in users}))
+        found = [one.take([GREETING, share]) for one in (whole, under_test)]
+    found = [one.take([packet(seen(40))]) for one in (whole, under_test)]
+    all_rows, top = (
+        [row for item in part if isinstance(item, AggregateRows) for row in item.rows]
+        for part in found
+    )
+    codes = {user: int(integer_codes(np.array([user]))[0]) for user in counts}
+    all_rows.sort(key=lambda row: (-int(row["events"] or 0), codes[int(row["user"] or 0)]))
+    assert top == all_rows[:5]
+
+
 # ---- restarts -----------------------------------------------------------------------------------
 
 STEPS = [
