@@ -273,6 +273,19 @@ class AggregateRows:
 
 
 @dataclass(frozen=True, slots=True)
+class Events:
+    """Single events, ready for JSON, of a run that writes them, too.
+
+    Attributes:
+        shard: Where they were read.
+        rows: One an event, in sequence order.
+    """
+
+    shard: str
+    rows: tuple[dict[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Late:
     """An event that came after its window had closed for its shard."""
 
@@ -306,7 +319,7 @@ class Closed:
     watermark_us: int
 
 
-Output = Alert | Digest | AggregateRows | Late | Reject
+Output = Alert | Digest | AggregateRows | Events | Late | Reject
 
 
 @dataclass(frozen=True, slots=True)

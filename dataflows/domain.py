@@ -48,7 +48,8 @@ class Domain:
         detectors: What is alarming about the whole stream.
         disorder_seconds: The allowed disorder, by default.
         allow: By what a run can allow clients; see `Window.all_clients`.
-        format: What a payload is: lines of an access log, or JSON for None.
+        format: What a payload is: lines of an access log, or JSON for None. Only lines of an access
+            log can be written out as single events.
     """
 
     name: str

@@ -23,7 +23,7 @@ from typing import Any
 import bytewax.operators as op
 from bytewax.dataflow import Dataflow
 
-from dataflows.decoders import decoder_of
+from dataflows.decoders import decoder_of, fields_written, writer_of
 from dataflows.domain import Domain
 from dataflows.group_names import group_names
 from dataflows.group_step import DetectorLogic, GroupLogic, NoticesLogic
@@ -63,6 +63,7 @@ class Options:
         windows: Names of the windows to run; none for all.
         early: Whether rules fire before a window closes.
         allow: Who is allowed, as `AllowList` has it.
+        events: Whether events are written out one by one, too.
         started_at_us: The T0 of a start at LATEST: windows that begin before are partial.
     """
 
@@ -72,6 +73,7 @@ class Options:
     windows: tuple[str, ...] = ()
     early: bool = True
     allow: tuple[str, ...] = ()
+    events: bool = False
     started_at_us: int | None = None
 
 
@@ -97,7 +99,8 @@ def build_flow(
         vitals: Where to leave signs of life; own ones by default.
 
     Raises:
-        SettingsError: `options` names a window that the domain doesn't have.
+        SettingsError: `options` names a window that the domain doesn't have, or asks for events
+            that it can't write out.
     """
     vitals = vitals or Vitals()
     windows = domain.windows_named(options.windows)
@@ -108,11 +111,21 @@ def build_flow(
     names = {window.name: group_names(window.name, window.groups) for window in windows}
 
     texts = TextCodes()
-    decoder = decoder_of(domain, fields, options.time, texts)
+    decoded = fields_written(fields) if options.events else fields
+    decoder = decoder_of(domain, decoded, options.time, texts)
+    writes = writer_of(domain, texts) if options.events else None
     allowed = AllowList(domain.allow, options.allow, texts)
 
     def intake(state: dict[str, Any] | None) -> Intake:
-        return Intake(domain.name, decoder, windows, options.disorder_us, state, allowed=allowed)
+        return Intake(
+            domain.name,
+            decoder,
+            windows,
+            options.disorder_us,
+            state,
+            allowed=allowed,
+            writes=writes,
+        )
 
     def group(name: str, state: bytes | None) -> KeyGroup:
         window = by_name[name.partition("/")[0]]

@@ -3,16 +3,19 @@
 Nine keys, every value a string, for consumers that know them: the table, the search index. As in
 the log a text that isn't there is `-`. What the original got wrong is right here: a request that is
 none has `-` for method, path and protocol, and a size that the server left out is 0.
+
+Texts are written out event by event, 2 us each and more: only for runs that are asked for it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 
+from messages import Int64s
 from operators.access_log import FIELDS
 from operators.codes import TextCodes
-from operators.decode import Column, Decoded
+from operators.decode import Column
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _ABSENT = "-"
@@ -41,16 +44,18 @@ KEYS = (
 )
 
 
-def seed_records(decoded: Decoded, texts: TextCodes) -> Iterator[dict[str, str]]:
+def seed_records(
+    columns: Mapping[str, Column], times_us: Int64s, texts: TextCodes
+) -> Iterator[dict[str, str]]:
     """Yield a record for each event, with `KEYS` in order.
 
     Args:
-        decoded: Lines, decoded with `SEED_FIELDS` or more.
+        columns: Lines, decoded with `SEED_FIELDS` or more.
+        times_us: Their event times, int64[n].
         texts: What they were decoded with.
     """
-    columns = decoded.columns
     found = {key: _texts(columns[name], texts) for key, name in _TEXTS.items()}
-    found["request_time"] = list(map(_iso, decoded.times_us.tolist()))
+    found["request_time"] = list(map(_iso, times_us.tolist()))
     found["request_path"] = [
         f"{path}?{query}" if query else path or _ABSENT
         for path, query in zip(

@@ -8,14 +8,14 @@ question. It lives in the snapshot of the slot, beside the position it belongs t
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 import metrics
-from messages import Block, Ended, EndOfInput, Int64s, Late, Mark, Reject, Seen
+from messages import Block, Ended, EndOfInput, Events, Int64s, Late, Mark, Reject, Seen
 from operators.allow import AllowList
 from operators.decode import Column, Decoded, Decodes, Rejected
 from operators.lateness import NO_TIME, judge_by_arrival, judge_by_jump, late_rows
@@ -23,6 +23,9 @@ from operators.spec import Window
 
 _US_PER_SECOND = 1_000_000
 STATE_VERSION = 1
+
+Writes = Callable[[Mapping[str, Column], Int64s], Iterator[dict[str, str]]]
+"""Turns columns and event times into rows for those who want single events."""
 
 
 @dataclass(slots=True)
@@ -49,7 +52,7 @@ class Taken:
 
     rows: list[Rows] = field(default_factory=list)
     marks: list[Mark] = field(default_factory=list)
-    aside: list[Late | Reject] = field(default_factory=list)
+    aside: list[Events | Late | Reject] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -67,6 +70,7 @@ class Intake:
         windows: The windows that will count the events.
         disorder_us: The allowed disorder.
         allowed: Whose events some windows don't count.
+        writes: Makes rows of single events, late ones included; None if nobody wants them.
         state: What `snapshot` returned, or None.
     """
 
@@ -79,12 +83,14 @@ class Intake:
         state: dict[str, Any] | None = None,
         *,
         allowed: AllowList | None = None,
+        writes: Writes | None = None,
     ) -> None:
         self._domain = domain
         self._windows = tuple(windows)
         self._disorder_us = disorder_us
         self._decoder = decoder
         self._allowed = allowed
+        self._writes = writes
         self._shards: dict[str, _Shard] = {}
         self.ledger: Counter[str] = Counter()
         if state is not None:
@@ -161,6 +167,11 @@ class Intake:
         if len(events):
             taken.rows.append(self._rows(block, decoded, events, judged.before_us, taken))
             taken.marks.append(Seen(block.shard, judged.maximum_us))
+            if self._writes:
+                columns = {name: column[events] for name, column in decoded.columns.items()}
+                rows_written = tuple(self._writes(columns, decoded.times_us[events]))
+                self.ledger["events_passed_on"] += len(rows_written)
+                taken.aside.append(Events(block.shard, rows_written))
 
     def _rows(
         self, block: Block, decoded: Decoded, events: Int64s, before_us: Int64s, taken: Taken

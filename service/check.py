@@ -224,7 +224,7 @@ def _sinks(sinks: Sinks, aws: Aws) -> Iterator[Probe]:
         yield from _second_stream(sinks.stream, aws)
     if sinks.metric:
         yield from _metric(sinks, aws)
-    for name in dict.fromkeys((sinks.aggregates, sinks.dead_letters)):
+    for name in dict.fromkeys((sinks.aggregates, sinks.events, sinks.dead_letters)):
         if name:
             yield from _delivery_stream(name, aws)
 

@@ -16,7 +16,7 @@ from urllib.parse import unquote
 
 from dataflows.domain import Domain
 from errors import KinewaxError, SettingsError
-from messages import AggregateRows, Late, Reject
+from messages import AggregateRows, Events, Late, Reject
 from operators.spec import Window
 from service.aws import Aws, explain
 from service.settings import Settings
@@ -183,7 +183,8 @@ def open_sinks(
         elif target == "stdout":
             sinks.append(StdoutSink(sys.stdout.buffer))
         else:
-            sinks.append(files.FilesSink(directory_of(target), domain.aggregates_of(windows)))
+            aggregates, events = domain.aggregates_of(windows), bool(settings.events)
+            sinks.append(files.FilesSink(directory_of(target), aggregates, events=events))
     names = [sink.name for sink in sinks]
     if len(set(names)) < len(names):
         msg = f"sinks.to names a sink twice: {', '.join(settings.to)}"
@@ -214,7 +215,7 @@ def prepare_files(settings: SinkSettings, aggregates: Sequence[str]) -> None:
     """Empty the file sink's files: before the first start on a store."""
     directory = file_directory(settings)
     if directory is not None:
-        files.prepare(directory, aggregates)
+        files.prepare(directory, aggregates, events=bool(settings.events))
 
 
 def _absolute(url: str) -> str:
@@ -293,20 +294,26 @@ def _aws_sinks(
                 aws("cloudwatch"), CloudWatchOptions(settings.namespace, settings.metric), rng=rng
             )
         )
-    if settings.aggregates:
-        sinks.append(
-            FirehoseSink(
-                aws("firehose"),
-                FirehoseOptions(
-                    settings.aggregates,
-                    accepts=(AggregateRows,),
-                    domain=domain.name,
-                    delivery=gathered,
-                ),
-                rng=rng,
-                dead_letters=dead_letters,
+    rows: tuple[tuple[str, str, type], ...] = (
+        ("aggregates", settings.aggregates, AggregateRows),
+        ("events", settings.events, Events),
+    )
+    for name, delivery_stream, kind in rows:
+        if delivery_stream:
+            sinks.append(
+                FirehoseSink(
+                    aws("firehose"),
+                    FirehoseOptions(
+                        delivery_stream,
+                        name=name,
+                        accepts=(kind,),
+                        domain=domain.name,
+                        delivery=gathered,
+                    ),
+                    rng=rng,
+                    dead_letters=dead_letters,
+                )
             )
-        )
     return sinks
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
+from dataflows.decoders import writer_of
 from dataflows.domain import Domain
 from dataflows.pipeline import Options, layout_of
 from dataflows.registry import find_domain
@@ -89,7 +90,8 @@ class Job:
         """Return the pipeline's options.
 
         Raises:
-            SettingsError: The domain has no such time, or can't allow whom the settings name.
+            SettingsError: The domain has no such time, can't allow whom the settings name, or can't
+                write out single events.
         """
         domain = self.domain()
         event_time = self.settings.event_time
@@ -98,6 +100,8 @@ class Job:
             msg = f"domain {domain.name} has no time {chosen!r}"
             raise SettingsError(msg, hint=f"its times: {', '.join(domain.time_choices)}")
         AllowList(domain.allow, self.settings.rules.allow, TextCodes())  # refuses what is wrong
+        if self.settings.sinks.events:
+            writer_of(domain, TextCodes())  # refuses it, too
         historical = chosen in domain.times[1:]  # the first is stamped when the event is sent
         return Options(
             time=chosen,
@@ -106,6 +110,7 @@ class Job:
             windows=self.settings.windows.run,
             early=self.settings.windows.early,
             allow=self.settings.rules.allow,
+            events=bool(self.settings.sinks.events),
             started_at_us=endpoints.cut_at_us(
                 self.source, self.settings.source.start, self.started_at_us
             ),

@@ -191,6 +191,12 @@ class Sinks(_Section):
     metric: str = Field(default="", description="CloudWatch metric: one count an incident.")
     stream: str = Field(default="", description="Kinesis stream that gets one row an incident.")
     aggregates: str = Field(default="", description="Firehose delivery stream of the aggregates.")
+    events: str = Field(
+        default="",
+        description="Firehose delivery stream of single events, nine texts each as the original's "
+        "pre-processor made them (access logs only). If it is named, files and stdout get them, "
+        "too.",
+    )
     dead_letters: str = Field(
         default="", description="Firehose delivery stream of rejected records and late events."
     )

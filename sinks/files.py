@@ -1,6 +1,6 @@
 """Everything to a directory: a file a kind, a part a file, exact after kill -9.
 
-    alerts.jsonl    aggregates/<name>.jsonl    late.jsonl    dead-letters.jsonl
+    alerts.jsonl    aggregates/<name>.jsonl    events.jsonl    late.jsonl    dead-letters.jsonl
 
 A part's state is its file's length. Opening a part cuts the file back to the length in the last
 snapshot, so what a dead process wrote beyond it is written again, once. `flush` ends with fsync:
@@ -16,26 +16,32 @@ from pathlib import Path
 
 import metrics
 from errors import DeliveryError, MissingResourceError
-from messages import AggregateRows, Alert, Late, Output, Reject
+from messages import AggregateRows, Alert, Events, Late, Output, Reject
 from sinks.base import PartState
 from sinks.batched import VERSION, ledger_of
 from sinks.lines import lines_of
 from sinks.tally import Tally
 
 ALERTS = "alerts"
+EVENTS = "events"
 LATE = "late"
 DEAD_LETTERS = "dead-letters"
 
 _BUFFER_BYTES = 1024 * 1024
 
 
-def prepare(directory: Path, aggregates: Iterable[str]) -> None:
+def prepare(directory: Path, aggregates: Iterable[str], *, events: bool = False) -> None:
     """Create the directory and all of its files, each empty: before a run without a snapshot.
+
+    Args:
+        directory: Where the files are.
+        aggregates: The names of all aggregates that the domain emits.
+        events: Whether single events are written, too.
 
     Raises:
         DeliveryError: The directory can't be written to.
     """
-    for part in _parts(aggregates):
+    for part in _parts(aggregates, events):
         path = _path(directory, part)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -50,15 +56,23 @@ class FilesSink:
     Args:
         directory: Where the files are.
         aggregates: The names of all aggregates that the domain emits.
+        events: Whether single events are written, too.
         name: Step id, metric label and ledger prefix.
     """
 
-    accepts: tuple[type, ...] = (Alert, AggregateRows, Late, Reject)
+    accepts: tuple[type, ...] = (Alert, AggregateRows, Events, Late, Reject)
 
-    def __init__(self, directory: Path, aggregates: Iterable[str], *, name: str = "files") -> None:
+    def __init__(
+        self,
+        directory: Path,
+        aggregates: Iterable[str],
+        *,
+        events: bool = False,
+        name: str = "files",
+    ) -> None:
         self._directory = directory
         self.name = name
-        self.parts = _parts(aggregates)
+        self.parts = _parts(aggregates, events)
 
     def wants(self, item: Output) -> bool:
         """Take all of the accepted types."""
@@ -68,7 +82,7 @@ class FilesSink:
         """Name the file of an item."""
         if isinstance(item, AggregateRows):
             return f"aggregates/{item.aggregate}"
-        return {Alert: ALERTS, Late: LATE, Reject: DEAD_LETTERS}[type(item)]
+        return {Alert: ALERTS, Events: EVENTS, Late: LATE, Reject: DEAD_LETTERS}[type(item)]
 
     def open(self, part: str, state: PartState | None) -> FilePart:
         """Open a part's file and cut it back to its state."""
@@ -166,8 +180,9 @@ class FilePart:
                 rest = rest[written:]
 
 
-def _parts(aggregates: Iterable[str]) -> tuple[str, ...]:
-    return (ALERTS, LATE, DEAD_LETTERS, *(f"aggregates/{name}" for name in aggregates))
+def _parts(aggregates: Iterable[str], events: bool) -> tuple[str, ...]:
+    names = (ALERTS, *([EVENTS] if events else []), LATE, DEAD_LETTERS)
+    return (*names, *(f"aggregates/{name}" for name in aggregates))
 
 
 def _path(directory: Path, part: str) -> Path:

@@ -1,9 +1,10 @@
-"""Aggregates, late events and dead letters to Firehose, as newline-delimited JSON.
+"""Aggregates, events, late events and dead letters to Firehose, as newline-delimited JSON.
 
 At least once: what was sent but not yet in a snapshot when a process died is sent again. Each
 aggregate row carries `row_id`, the same whenever it is sent, and `emitted_at` (the operators put
 them there): of rows with one id the latest wins. Late events and dead letters are told apart by
-shard and sequence number.
+shard and sequence number. Single events have the original's nine keys and no other, so a repeated
+one can't be told from another request just like it.
 
 Limits (API reference of PutRecordBatch): 500 records and 4 MiB a call, 1,000 KiB a record before
 base64. A record is billed in steps of 5 KiB, so rows are packed into few large records. A payload
@@ -18,7 +19,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
-from messages import AggregateRows, Late, Output, Reject
+from messages import AggregateRows, Events, Late, Output, Reject
 from sinks.base import Part, PartState
 from sinks.batched import BatchedPart, ledger_of, part_names, spread
 from sinks.dead_letters import DeadLetterDesk
@@ -49,7 +50,7 @@ class FirehoseOptions:
 
     Attributes:
         stream: The delivery stream's name.
-        name: Step id, metric label and ledger prefix: `aggregates`, `late`, `dead_letters`.
+        name: Step id, metric label and ledger prefix: `aggregates`, `events`, `dead_letters`.
         accepts: The message types that go there.
         domain: Named in the dead letters of refused rows.
         parts: How many writers; constant for the life of a recovery store.
@@ -88,7 +89,7 @@ class FirehoseSink:
         return isinstance(item, self.accepts)
 
     def part_of(self, item: Output) -> str:
-        """Keep an aggregate, or the refused records of a shard, in one part."""
+        """Keep an aggregate, or the events or refused records of a shard, in one part."""
         name = item.aggregate if isinstance(item, AggregateRows) else getattr(item, "shard", "")
         return self.parts[spread(name, len(self.parts))]
 
@@ -135,8 +136,8 @@ def chunks_of(item: Output) -> Iterator[Entry[bytes]]:
             # An item is counted once, with its last piece.
             yield Entry(text, len(text), count=int(position == len(lines) - 1))
         return
-    if not isinstance(item, AggregateRows):
-        msg = f"Firehose lines are declared for rows, late events and rejects, not {item!r}"
+    if not isinstance(item, AggregateRows | Events):
+        msg = f"Firehose lines are declared for rows, events and rejects, not {item!r}"
         raise TypeError(msg)
     chunk = bytearray()
     count = 0

@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import orjson
 
-from messages import AggregateRows, Alert, Digest, Late, Output, Reject
+from messages import AggregateRows, Alert, Digest, Events, Late, Output, Reject
 
 Fields = dict[str, object]
 
@@ -108,6 +108,7 @@ def payload_fields(name: str, payload: bytes) -> Fields:
 KINDS: Mapping[type, str] = {
     Alert: "alert",
     AggregateRows: "aggregate",
+    Events: "event",
     Late: "late",
     Reject: "dead_letter",
 }
@@ -130,7 +131,7 @@ def kind_lines_of(item: Output) -> Iterator[bytes]:
 
 
 def _fields_of(item: Output) -> Iterator[Mapping[str, object]]:
-    if isinstance(item, AggregateRows):
+    if isinstance(item, AggregateRows | Events):
         yield from item.rows
     elif isinstance(item, Alert):
         yield alert_fields(item)

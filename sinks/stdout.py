@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import BinaryIO
 
 from errors import DeliveryError
-from messages import AggregateRows, Alert, Late, Ledger, Output, Reject
+from messages import AggregateRows, Alert, Events, Late, Ledger, Output, Reject
 from sinks.base import PartState
 from sinks.batched import VERSION, ledger_of
 from sinks.lines import kind_lines_of
@@ -20,6 +20,7 @@ from sinks.tally import Tally
 _NAMES: Mapping[type, str] = {
     Alert: "alerts",
     AggregateRows: "aggregates",
+    Events: "events",
     Late: "late",
     Reject: "dead_letters",
 }
@@ -28,7 +29,7 @@ _NAMES: Mapping[type, str] = {
 class StdoutSink:
     """A stream of bytes, as `sys.stdout.buffer`; one part, so that lines never mix."""
 
-    accepts: tuple[type, ...] = (Alert, AggregateRows, Late, Reject)
+    accepts: tuple[type, ...] = (Alert, AggregateRows, Events, Late, Reject)
     parts: tuple[str, ...] = ("stdout",)
 
     def __init__(self, stream: BinaryIO, *, name: str = "stdout") -> None:

@@ -442,7 +442,8 @@ def test_the_seeds_records_have_nine_strings() -> None:
     texts = TextCodes()
     decoder = AccessLogDecoder(SEED_FIELDS, TIME, texts, AccessLogFormat())
     odd = line(request=rb"\x16\x03", tail=b'- - "http://x/" "a"')
-    records = list(seed_records(decoder.decode([SEED, b"bad", odd], None), texts))
+    decoded = decoder.decode([SEED, b"bad", odd], None)
+    records = list(seed_records(decoded.columns, decoded.times_us, texts))
     assert records == [
         {
             "host_address": "203.0.113.7",

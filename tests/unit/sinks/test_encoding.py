@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from messages import AggregateRows
+from messages import AggregateRows, Events
 from sinks import cloudwatch, firehose, kinesis
 from sinks.firehose import RECORD_BYTES, pack
 from tests.fakes.sink_cases import START_US, alert, digest, reject, rows
@@ -53,6 +53,12 @@ def test_incidents_of_one_severity_and_window_are_one_metric_of_as_many_ones() -
         "Unit": "Count",
         "StorageResolution": 1,
     }
+
+
+def test_events_go_out_with_their_own_keys_and_no_other() -> None:
+    [entry] = firehose.encode([Events("shard-0", ({"host_address": "192.0.2.1"},) * 2)])
+    assert entry.body == b'{"host_address":"192.0.2.1"}\n' * 2
+    assert entry.count == 2
 
 
 def test_rows_go_out_as_they_came_one_a_line() -> None:
