@@ -19,6 +19,7 @@ from errors import KinewaxError, SettingsError
 from service.admin import version as installed_version
 from service.commands.check import check
 from service.commands.demo import demo
+from service.commands.insights import insights
 from service.commands.positions import app as positions
 from service.commands.produce import produce
 from service.commands.run import run
@@ -58,6 +59,7 @@ app.command()(run)
 app.command()(check)
 app.command()(produce)
 app.command()(demo)
+app.command()(insights)
 app.add_typer(positions)
 
 

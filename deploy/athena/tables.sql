@@ -1,0 +1,124 @@
+-- Written by `make docs` from dataflows/ and service/warehouse/: change those instead.
+-- Tables with projected partitions; put your bucket's name in place of BUCKET.
+
+CREATE DATABASE IF NOT EXISTS kinewax;
+
+CREATE EXTERNAL TABLE IF NOT EXISTS kinewax.ecommerce_rows (
+    row_id string,
+    domain string,
+    aggregate string,
+    window_start string,
+    window_end string,
+    event_type string,
+    category_code string,
+    brand string,
+    events bigint,
+    revenue double,
+    users bigint,
+    emitted_at string,
+    partial boolean
+)
+PARTITIONED BY (delivered_on string)
+ROW FORMAT SERDE 'org.openx.data.jsonserde.JsonSerDe'
+WITH SERDEPROPERTIES ('ignore.malformed.json' = 'true')
+LOCATION 's3://BUCKET/ecommerce-aggregates/'
+TBLPROPERTIES (
+    'projection.enabled' = 'true',
+    'projection.delivered_on.type' = 'date',
+    'projection.delivered_on.format' = 'yyyy/MM/dd',
+    'projection.delivered_on.range' = '2026/01/01,NOW',
+    'projection.delivered_on.interval' = '1',
+    'projection.delivered_on.interval.unit' = 'DAYS',
+    'storage.location.template' = 's3://BUCKET/ecommerce-aggregates/${delivered_on}/'
+);
+
+CREATE EXTERNAL TABLE IF NOT EXISTS kinewax.access_logs_rows (
+    row_id string,
+    domain string,
+    aggregate string,
+    window_start string,
+    window_end string,
+    vhost string,
+    requests bigint,
+    bytes bigint,
+    errors_4xx bigint,
+    errors_5xx bigint,
+    clients double,
+    paths bigint,
+    status bigint,
+    method string,
+    path string,
+    agent string,
+    referrer string,
+    requests_a_second double,
+    error_share_5xx double,
+    error_share_4xx double,
+    new_clients double,
+    client_entropy double,
+    path_entropy double,
+    score double,
+    grade double,
+    emitted_at string,
+    partial boolean
+)
+PARTITIONED BY (delivered_on string)
+ROW FORMAT SERDE 'org.openx.data.jsonserde.JsonSerDe'
+WITH SERDEPROPERTIES ('ignore.malformed.json' = 'true')
+LOCATION 's3://BUCKET/access_logs-aggregates/'
+TBLPROPERTIES (
+    'projection.enabled' = 'true',
+    'projection.delivered_on.type' = 'date',
+    'projection.delivered_on.format' = 'yyyy/MM/dd',
+    'projection.delivered_on.range' = '2026/01/01,NOW',
+    'projection.delivered_on.interval' = '1',
+    'projection.delivered_on.interval.unit' = 'DAYS',
+    'storage.location.template' = 's3://BUCKET/access_logs-aggregates/${delivered_on}/'
+);
+
+CREATE EXTERNAL TABLE IF NOT EXISTS kinewax.ecommerce_raw (
+    txn_timestamp string,
+    event_time string,
+    user_id string,
+    event_type string,
+    category_code string,
+    brand string,
+    price string,
+    product_id string,
+    category_id string,
+    user_session string
+)
+PARTITIONED BY (delivered_on string)
+ROW FORMAT SERDE 'org.openx.data.jsonserde.JsonSerDe'
+WITH SERDEPROPERTIES ('ignore.malformed.json' = 'true')
+LOCATION 's3://BUCKET/ecommerce-raw/'
+TBLPROPERTIES (
+    'projection.enabled' = 'true',
+    'projection.delivered_on.type' = 'date',
+    'projection.delivered_on.format' = 'yyyy/MM/dd',
+    'projection.delivered_on.range' = '2026/01/01,NOW',
+    'projection.delivered_on.interval' = '1',
+    'projection.delivered_on.interval.unit' = 'DAYS',
+    'storage.location.template' = 's3://BUCKET/ecommerce-raw/${delivered_on}/'
+);
+
+CREATE EXTERNAL TABLE IF NOT EXISTS kinewax.clickstream_raw (
+    customerid string,
+    ipaddress string,
+    countrycode string,
+    gender string,
+    trafficorigin string,
+    event struct<type: string, product: string, amount: string>
+)
+PARTITIONED BY (delivered_on string)
+ROW FORMAT SERDE 'org.openx.data.jsonserde.JsonSerDe'
+WITH SERDEPROPERTIES ('ignore.malformed.json' = 'true')
+LOCATION 's3://BUCKET/clickstream-raw/'
+TBLPROPERTIES (
+    'projection.enabled' = 'true',
+    'projection.delivered_on.type' = 'date',
+    'projection.delivered_on.format' = 'yyyy/MM/dd',
+    'projection.delivered_on.range' = '2026/01/01,NOW',
+    'projection.delivered_on.interval' = '1',
+    'projection.delivered_on.interval.unit' = 'DAYS',
+    'storage.location.template' = 's3://BUCKET/clickstream-raw/${delivered_on}/'
+);

@@ -1,0 +1,335 @@
+-- Written by `make docs` from dataflows/ and service/warehouse/: change those instead.
+-- The views that queries read.
+
+CREATE OR REPLACE VIEW kinewax.ecommerce_trade AS
+SELECT
+    row_id,
+    domain,
+    aggregate,
+    window_start,
+    window_end,
+    event_type,
+    category_code,
+    brand,
+    events,
+    revenue,
+    users,
+    emitted_at,
+    partial
+FROM (
+    SELECT
+        row_id,
+        domain,
+        aggregate,
+        CAST(REPLACE(REPLACE(window_start, 'T', ' '), 'Z', '') AS TIMESTAMP) AS window_start,
+        CAST(REPLACE(REPLACE(window_end, 'T', ' '), 'Z', '') AS TIMESTAMP) AS window_end,
+        event_type,
+        category_code,
+        brand,
+        events,
+        CAST(revenue AS DECIMAL(19, 2)) AS revenue,
+        users,
+        CAST(REPLACE(REPLACE(emitted_at, 'T', ' '), 'Z', '') AS TIMESTAMP) AS emitted_at,
+        partial,
+        ROW_NUMBER() OVER (PARTITION BY row_id, window_start ORDER BY REPLACE(emitted_at, 'Z', '') DESC) AS nth
+    FROM kinewax.ecommerce_rows
+    WHERE domain = 'ecommerce' AND aggregate = 'trade'
+) AS told
+WHERE nth = 1;
+
+CREATE OR REPLACE VIEW kinewax.access_logs_traffic_10s AS
+SELECT
+    row_id,
+    domain,
+    aggregate,
+    window_start,
+    window_end,
+    vhost,
+    requests,
+    bytes,
+    errors_4xx,
+    errors_5xx,
+    clients,
+    paths,
+    emitted_at,
+    partial
+FROM (
+    SELECT
+        row_id,
+        domain,
+        aggregate,
+        CAST(REPLACE(REPLACE(window_start, 'T', ' '), 'Z', '') AS TIMESTAMP) AS window_start,
+        CAST(REPLACE(REPLACE(window_end, 'T', ' '), 'Z', '') AS TIMESTAMP) AS window_end,
+        vhost,
+        requests,
+        bytes,
+        errors_4xx,
+        errors_5xx,
+        CAST(clients AS bigint) AS clients,
+        paths,
+        CAST(REPLACE(REPLACE(emitted_at, 'T', ' '), 'Z', '') AS TIMESTAMP) AS emitted_at,
+        partial,
+        ROW_NUMBER() OVER (PARTITION BY row_id, window_start ORDER BY REPLACE(emitted_at, 'Z', '') DESC) AS nth
+    FROM kinewax.access_logs_rows
+    WHERE domain = 'access_logs' AND aggregate = 'traffic_10s'
+) AS told
+WHERE nth = 1;
+
+CREATE OR REPLACE VIEW kinewax.access_logs_traffic_60s AS
+SELECT
+    row_id,
+    domain,
+    aggregate,
+    window_start,
+    window_end,
+    vhost,
+    requests,
+    bytes,
+    errors_4xx,
+    errors_5xx,
+    clients,
+    paths,
+    emitted_at,
+    partial
+FROM (
+    SELECT
+        row_id,
+        domain,
+        aggregate,
+        CAST(REPLACE(REPLACE(window_start, 'T', ' '), 'Z', '') AS TIMESTAMP) AS window_start,
+        CAST(REPLACE(REPLACE(window_end, 'T', ' '), 'Z', '') AS TIMESTAMP) AS window_end,
+        vhost,
+        requests,
+        bytes,
+        errors_4xx,
+        errors_5xx,
+        CAST(clients AS bigint) AS clients,
+        paths,
+        CAST(REPLACE(REPLACE(emitted_at, 'T', ' '), 'Z', '') AS TIMESTAMP) AS emitted_at,
+        partial,
+        ROW_NUMBER() OVER (PARTITION BY row_id, window_start ORDER BY REPLACE(emitted_at, 'Z', '') DESC) AS nth
+    FROM kinewax.access_logs_rows
+    WHERE domain = 'access_logs' AND aggregate = 'traffic_60s'
+) AS told
+WHERE nth = 1;
+
+CREATE OR REPLACE VIEW kinewax.access_logs_statuses_60s AS
+SELECT
+    row_id,
+    domain,
+    aggregate,
+    window_start,
+    window_end,
+    status,
+    method,
+    requests,
+    bytes,
+    emitted_at,
+    partial
+FROM (
+    SELECT
+        row_id,
+        domain,
+        aggregate,
+        CAST(REPLACE(REPLACE(window_start, 'T', ' '), 'Z', '') AS TIMESTAMP) AS window_start,
+        CAST(REPLACE(REPLACE(window_end, 'T', ' '), 'Z', '') AS TIMESTAMP) AS window_end,
+        status,
+        method,
+        requests,
+        bytes,
+        CAST(REPLACE(REPLACE(emitted_at, 'T', ' '), 'Z', '') AS TIMESTAMP) AS emitted_at,
+        partial,
+        ROW_NUMBER() OVER (PARTITION BY row_id, window_start ORDER BY REPLACE(emitted_at, 'Z', '') DESC) AS nth
+    FROM kinewax.access_logs_rows
+    WHERE domain = 'access_logs' AND aggregate = 'statuses_60s'
+) AS told
+WHERE nth = 1;
+
+CREATE OR REPLACE VIEW kinewax.access_logs_pages_60s AS
+SELECT
+    row_id,
+    domain,
+    aggregate,
+    window_start,
+    window_end,
+    path,
+    requests,
+    bytes,
+    emitted_at,
+    partial
+FROM (
+    SELECT
+        row_id,
+        domain,
+        aggregate,
+        CAST(REPLACE(REPLACE(window_start, 'T', ' '), 'Z', '') AS TIMESTAMP) AS window_start,
+        CAST(REPLACE(REPLACE(window_end, 'T', ' '), 'Z', '') AS TIMESTAMP) AS window_end,
+        path,
+        requests,
+        bytes,
+        CAST(REPLACE(REPLACE(emitted_at, 'T', ' '), 'Z', '') AS TIMESTAMP) AS emitted_at,
+        partial,
+        ROW_NUMBER() OVER (PARTITION BY row_id, window_start ORDER BY REPLACE(emitted_at, 'Z', '') DESC) AS nth
+    FROM kinewax.access_logs_rows
+    WHERE domain = 'access_logs' AND aggregate = 'pages_60s'
+) AS told
+WHERE nth = 1;
+
+CREATE OR REPLACE VIEW kinewax.access_logs_agents_60s AS
+SELECT
+    row_id,
+    domain,
+    aggregate,
+    window_start,
+    window_end,
+    agent,
+    requests,
+    bytes,
+    emitted_at,
+    partial
+FROM (
+    SELECT
+        row_id,
+        domain,
+        aggregate,
+        CAST(REPLACE(REPLACE(window_start, 'T', ' '), 'Z', '') AS TIMESTAMP) AS window_start,
+        CAST(REPLACE(REPLACE(window_end, 'T', ' '), 'Z', '') AS TIMESTAMP) AS window_end,
+        agent,
+        requests,
+        bytes,
+        CAST(REPLACE(REPLACE(emitted_at, 'T', ' '), 'Z', '') AS TIMESTAMP) AS emitted_at,
+        partial,
+        ROW_NUMBER() OVER (PARTITION BY row_id, window_start ORDER BY REPLACE(emitted_at, 'Z', '') DESC) AS nth
+    FROM kinewax.access_logs_rows
+    WHERE domain = 'access_logs' AND aggregate = 'agents_60s'
+) AS told
+WHERE nth = 1;
+
+CREATE OR REPLACE VIEW kinewax.access_logs_referrers_60s AS
+SELECT
+    row_id,
+    domain,
+    aggregate,
+    window_start,
+    window_end,
+    referrer,
+    requests,
+    bytes,
+    emitted_at,
+    partial
+FROM (
+    SELECT
+        row_id,
+        domain,
+        aggregate,
+        CAST(REPLACE(REPLACE(window_start, 'T', ' '), 'Z', '') AS TIMESTAMP) AS window_start,
+        CAST(REPLACE(REPLACE(window_end, 'T', ' '), 'Z', '') AS TIMESTAMP) AS window_end,
+        referrer,
+        requests,
+        bytes,
+        CAST(REPLACE(REPLACE(emitted_at, 'T', ' '), 'Z', '') AS TIMESTAMP) AS emitted_at,
+        partial,
+        ROW_NUMBER() OVER (PARTITION BY row_id, window_start ORDER BY REPLACE(emitted_at, 'Z', '') DESC) AS nth
+    FROM kinewax.access_logs_rows
+    WHERE domain = 'access_logs' AND aggregate = 'referrers_60s'
+) AS told
+WHERE nth = 1;
+
+CREATE OR REPLACE VIEW kinewax.access_logs_unusual_traffic AS
+SELECT
+    row_id,
+    domain,
+    aggregate,
+    window_start,
+    window_end,
+    requests_a_second,
+    error_share_5xx,
+    error_share_4xx,
+    clients,
+    new_clients,
+    client_entropy,
+    path_entropy,
+    score,
+    grade,
+    emitted_at,
+    partial
+FROM (
+    SELECT
+        row_id,
+        domain,
+        aggregate,
+        CAST(REPLACE(REPLACE(window_start, 'T', ' '), 'Z', '') AS TIMESTAMP) AS window_start,
+        CAST(REPLACE(REPLACE(window_end, 'T', ' '), 'Z', '') AS TIMESTAMP) AS window_end,
+        requests_a_second,
+        error_share_5xx,
+        error_share_4xx,
+        clients,
+        new_clients,
+        client_entropy,
+        path_entropy,
+        score,
+        grade,
+        CAST(REPLACE(REPLACE(emitted_at, 'T', ' '), 'Z', '') AS TIMESTAMP) AS emitted_at,
+        partial,
+        ROW_NUMBER() OVER (PARTITION BY row_id, window_start ORDER BY REPLACE(emitted_at, 'Z', '') DESC) AS nth
+    FROM kinewax.access_logs_rows
+    WHERE domain = 'access_logs' AND aggregate = 'unusual_traffic'
+) AS told
+WHERE nth = 1;
+
+CREATE OR REPLACE VIEW kinewax.ecommerce_events AS
+SELECT
+    event_at,
+    CAST(event_at AS DATE) AS day,
+    CAST(EXTRACT(HOUR FROM event_at) AS INTEGER) AS hour_of_day,
+    MOD(CAST(EXTRACT(DOW FROM event_at) AS INTEGER), 7) AS weekday,
+    user_id,
+    event_type,
+    COALESCE(category_code, '') AS category_code,
+    COALESCE(brand, '') AS brand,
+    price,
+    product_id,
+    category_id,
+    COALESCE(user_session, '') AS user_session,
+    delivered_on
+FROM (
+    SELECT
+        COALESCE(TRY_CAST(REPLACE(SUBSTR(txn_timestamp, 1, 19), 'T', ' ') AS TIMESTAMP), TRY_CAST(REPLACE(SUBSTR(event_time, 1, 19), 'T', ' ') AS TIMESTAMP)) AS event_at,
+        TRY_CAST(user_id AS BIGINT) AS user_id,
+        event_type,
+        category_code,
+        brand,
+        TRY_CAST(TRY_CAST(price AS DOUBLE) AS DECIMAL(19, 2)) AS price,
+        TRY_CAST(product_id AS BIGINT) AS product_id,
+        TRY_CAST(category_id AS BIGINT) AS category_id,
+        user_session,
+        delivered_on
+    FROM kinewax.ecommerce_raw AS stored
+) AS told
+WHERE event_at IS NOT NULL AND user_id IS NOT NULL AND event_type IS NOT NULL AND price IS NOT NULL;
+
+CREATE OR REPLACE VIEW kinewax.clickstream_events AS
+SELECT
+    customer_id,
+    COALESCE(ip_address, '') AS ip_address,
+    COALESCE(country_code, '') AS country_code,
+    COALESCE(gender, '') AS gender,
+    COALESCE(traffic_origin, '') AS traffic_origin,
+    event_type,
+    COALESCE(product, '') AS product,
+    amount,
+    delivered_on
+FROM (
+    SELECT
+        customerid AS customer_id,
+        ipaddress AS ip_address,
+        countrycode AS country_code,
+        gender,
+        trafficorigin AS traffic_origin,
+        stored.event.type AS event_type,
+        stored.event.product AS product,
+        TRY_CAST(TRY_CAST(stored.event.amount AS DOUBLE) AS DECIMAL(19, 2)) AS amount,
+        delivered_on
+    FROM kinewax.clickstream_raw AS stored
+) AS told
+WHERE customer_id IS NOT NULL AND event_type IS NOT NULL;

@@ -1,0 +1,64 @@
+"""Write deploy/redshift/ and deploy/athena/ from the domains' declarations: `make docs`.
+
+What a row holds is declared once, in dataflows/; these files repeat it for a warehouse.
+tests/deploy/test_warehouse_files.py fails while a file differs from what this would write.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+from dataflows.registry import DOMAINS
+from service.warehouse import athena, redshift
+from service.warehouse.tables import CLICKSTREAM, events_of, rows_of
+
+DEPLOY = Path(__file__).resolve().parent
+_NOTE = "-- Written by `make docs` from dataflows/ and service/warehouse/: change those instead.\n"
+
+ROWS = [rows_of(domain) for domain in DOMAINS.values()]
+# Access logs are archived as lines, which are no events before kinewax has read them.
+EVENTS = [*(events_of(one) for one in DOMAINS.values() if one.format is None), CLICKSTREAM]
+
+
+def main() -> None:
+    """Write every file."""
+    for name, text in files().items():
+        (DEPLOY / name).write_text(text, encoding="utf-8")
+        sys.stdout.write(f"deploy/{name}\n")
+
+
+def files() -> dict[str, str]:
+    """Return each file's text by its path in deploy/."""
+    return {
+        "redshift/tables.sql": _script(
+            "Tables with sort and distribution keys, and the views that queries read.",
+            redshift.tables(ROWS, EVENTS),
+        ),
+        "redshift/users.sql": _script(
+            "Two users of least privilege: Firehose may only insert, readers see only views.",
+            redshift.users(ROWS, EVENTS),
+        ),
+        "redshift/copy.sql": _script(
+            "How a table is loaded; Firehose takes what follows IAM_ROLE as its CopyOptions.",
+            redshift.copies(ROWS, EVENTS),
+        ),
+        "redshift/compact.sql": _script(
+            "Takes out rows that later ones have superseded; the views are right without it.",
+            redshift.compaction(ROWS),
+        ),
+        "athena/tables.sql": _script(
+            "Tables with projected partitions; put your bucket's name in place of BUCKET.",
+            athena.tables(ROWS, EVENTS),
+        ),
+        "athena/views.sql": _script("The views that queries read.", athena.views(ROWS, EVENTS)),
+    }
+
+
+def _script(what: str, statements: Iterable[str]) -> str:
+    return f"{_NOTE}-- {what}\n\n" + "\n\n".join(f"{one};" for one in statements) + "\n"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,408 @@
+-- Written by `make docs` from dataflows/ and service/warehouse/: change those instead.
+-- Tables with sort and distribution keys, and the views that queries read.
+
+CREATE SCHEMA IF NOT EXISTS kinewax;
+
+CREATE TABLE IF NOT EXISTS kinewax.ecommerce_rows (
+    row_id VARCHAR(65535) NOT NULL,
+    domain VARCHAR(65535) NOT NULL,
+    aggregate VARCHAR(65535) NOT NULL,
+    window_start TIMESTAMP NOT NULL,
+    window_end TIMESTAMP NOT NULL,
+    event_type VARCHAR(65535),
+    category_code VARCHAR(65535),
+    brand VARCHAR(65535),
+    events BIGINT,
+    revenue DECIMAL(19, 2),
+    users BIGINT,
+    emitted_at TIMESTAMP NOT NULL,
+    partial BOOLEAN
+)
+DISTSTYLE KEY DISTKEY (row_id)
+COMPOUND SORTKEY (aggregate, window_start);
+
+CREATE OR REPLACE VIEW kinewax.ecommerce_trade AS
+SELECT
+    row_id,
+    domain,
+    aggregate,
+    window_start,
+    window_end,
+    event_type,
+    category_code,
+    brand,
+    events,
+    revenue,
+    users,
+    emitted_at,
+    partial
+FROM (
+    SELECT
+        row_id,
+        domain,
+        aggregate,
+        window_start,
+        window_end,
+        event_type,
+        category_code,
+        brand,
+        events,
+        revenue,
+        users,
+        emitted_at,
+        partial,
+        ROW_NUMBER() OVER (PARTITION BY row_id, window_start ORDER BY emitted_at DESC) AS nth
+    FROM kinewax.ecommerce_rows
+    WHERE domain = 'ecommerce' AND aggregate = 'trade'
+) AS told
+WHERE nth = 1;
+
+CREATE TABLE IF NOT EXISTS kinewax.access_logs_rows (
+    row_id VARCHAR(65535) NOT NULL,
+    domain VARCHAR(65535) NOT NULL,
+    aggregate VARCHAR(65535) NOT NULL,
+    window_start TIMESTAMP NOT NULL,
+    window_end TIMESTAMP NOT NULL,
+    vhost VARCHAR(65535),
+    requests BIGINT,
+    bytes BIGINT,
+    errors_4xx BIGINT,
+    errors_5xx BIGINT,
+    clients DOUBLE PRECISION,
+    paths BIGINT,
+    status BIGINT,
+    method VARCHAR(65535),
+    path VARCHAR(65535),
+    agent VARCHAR(65535),
+    referrer VARCHAR(65535),
+    requests_a_second DOUBLE PRECISION,
+    error_share_5xx DOUBLE PRECISION,
+    error_share_4xx DOUBLE PRECISION,
+    new_clients DOUBLE PRECISION,
+    client_entropy DOUBLE PRECISION,
+    path_entropy DOUBLE PRECISION,
+    score DOUBLE PRECISION,
+    grade DOUBLE PRECISION,
+    emitted_at TIMESTAMP NOT NULL,
+    partial BOOLEAN
+)
+DISTSTYLE KEY DISTKEY (row_id)
+COMPOUND SORTKEY (aggregate, window_start);
+
+CREATE OR REPLACE VIEW kinewax.access_logs_traffic_10s AS
+SELECT
+    row_id,
+    domain,
+    aggregate,
+    window_start,
+    window_end,
+    vhost,
+    requests,
+    bytes,
+    errors_4xx,
+    errors_5xx,
+    clients,
+    paths,
+    emitted_at,
+    partial
+FROM (
+    SELECT
+        row_id,
+        domain,
+        aggregate,
+        window_start,
+        window_end,
+        vhost,
+        requests,
+        bytes,
+        errors_4xx,
+        errors_5xx,
+        CAST(clients AS BIGINT) AS clients,
+        paths,
+        emitted_at,
+        partial,
+        ROW_NUMBER() OVER (PARTITION BY row_id, window_start ORDER BY emitted_at DESC) AS nth
+    FROM kinewax.access_logs_rows
+    WHERE domain = 'access_logs' AND aggregate = 'traffic_10s'
+) AS told
+WHERE nth = 1;
+
+CREATE OR REPLACE VIEW kinewax.access_logs_traffic_60s AS
+SELECT
+    row_id,
+    domain,
+    aggregate,
+    window_start,
+    window_end,
+    vhost,
+    requests,
+    bytes,
+    errors_4xx,
+    errors_5xx,
+    clients,
+    paths,
+    emitted_at,
+    partial
+FROM (
+    SELECT
+        row_id,
+        domain,
+        aggregate,
+        window_start,
+        window_end,
+        vhost,
+        requests,
+        bytes,
+        errors_4xx,
+        errors_5xx,
+        CAST(clients AS BIGINT) AS clients,
+        paths,
+        emitted_at,
+        partial,
+        ROW_NUMBER() OVER (PARTITION BY row_id, window_start ORDER BY emitted_at DESC) AS nth
+    FROM kinewax.access_logs_rows
+    WHERE domain = 'access_logs' AND aggregate = 'traffic_60s'
+) AS told
+WHERE nth = 1;
+
+CREATE OR REPLACE VIEW kinewax.access_logs_statuses_60s AS
+SELECT
+    row_id,
+    domain,
+    aggregate,
+    window_start,
+    window_end,
+    status,
+    method,
+    requests,
+    bytes,
+    emitted_at,
+    partial
+FROM (
+    SELECT
+        row_id,
+        domain,
+        aggregate,
+        window_start,
+        window_end,
+        status,
+        method,
+        requests,
+        bytes,
+        emitted_at,
+        partial,
+        ROW_NUMBER() OVER (PARTITION BY row_id, window_start ORDER BY emitted_at DESC) AS nth
+    FROM kinewax.access_logs_rows
+    WHERE domain = 'access_logs' AND aggregate = 'statuses_60s'
+) AS told
+WHERE nth = 1;
+
+CREATE OR REPLACE VIEW kinewax.access_logs_pages_60s AS
+SELECT
+    row_id,
+    domain,
+    aggregate,
+    window_start,
+    window_end,
+    path,
+    requests,
+    bytes,
+    emitted_at,
+    partial
+FROM (
+    SELECT
+        row_id,
+        domain,
+        aggregate,
+        window_start,
+        window_end,
+        path,
+        requests,
+        bytes,
+        emitted_at,
+        partial,
+        ROW_NUMBER() OVER (PARTITION BY row_id, window_start ORDER BY emitted_at DESC) AS nth
+    FROM kinewax.access_logs_rows
+    WHERE domain = 'access_logs' AND aggregate = 'pages_60s'
+) AS told
+WHERE nth = 1;
+
+CREATE OR REPLACE VIEW kinewax.access_logs_agents_60s AS
+SELECT
+    row_id,
+    domain,
+    aggregate,
+    window_start,
+    window_end,
+    agent,
+    requests,
+    bytes,
+    emitted_at,
+    partial
+FROM (
+    SELECT
+        row_id,
+        domain,
+        aggregate,
+        window_start,
+        window_end,
+        agent,
+        requests,
+        bytes,
+        emitted_at,
+        partial,
+        ROW_NUMBER() OVER (PARTITION BY row_id, window_start ORDER BY emitted_at DESC) AS nth
+    FROM kinewax.access_logs_rows
+    WHERE domain = 'access_logs' AND aggregate = 'agents_60s'
+) AS told
+WHERE nth = 1;
+
+CREATE OR REPLACE VIEW kinewax.access_logs_referrers_60s AS
+SELECT
+    row_id,
+    domain,
+    aggregate,
+    window_start,
+    window_end,
+    referrer,
+    requests,
+    bytes,
+    emitted_at,
+    partial
+FROM (
+    SELECT
+        row_id,
+        domain,
+        aggregate,
+        window_start,
+        window_end,
+        referrer,
+        requests,
+        bytes,
+        emitted_at,
+        partial,
+        ROW_NUMBER() OVER (PARTITION BY row_id, window_start ORDER BY emitted_at DESC) AS nth
+    FROM kinewax.access_logs_rows
+    WHERE domain = 'access_logs' AND aggregate = 'referrers_60s'
+) AS told
+WHERE nth = 1;
+
+CREATE OR REPLACE VIEW kinewax.access_logs_unusual_traffic AS
+SELECT
+    row_id,
+    domain,
+    aggregate,
+    window_start,
+    window_end,
+    requests_a_second,
+    error_share_5xx,
+    error_share_4xx,
+    clients,
+    new_clients,
+    client_entropy,
+    path_entropy,
+    score,
+    grade,
+    emitted_at,
+    partial
+FROM (
+    SELECT
+        row_id,
+        domain,
+        aggregate,
+        window_start,
+        window_end,
+        requests_a_second,
+        error_share_5xx,
+        error_share_4xx,
+        clients,
+        new_clients,
+        client_entropy,
+        path_entropy,
+        score,
+        grade,
+        emitted_at,
+        partial,
+        ROW_NUMBER() OVER (PARTITION BY row_id, window_start ORDER BY emitted_at DESC) AS nth
+    FROM kinewax.access_logs_rows
+    WHERE domain = 'access_logs' AND aggregate = 'unusual_traffic'
+) AS told
+WHERE nth = 1;
+
+CREATE TABLE IF NOT EXISTS kinewax.ecommerce_raw (
+    txn_timestamp TIMESTAMP,
+    event_time TIMESTAMP,
+    user_id BIGINT NOT NULL,
+    event_type VARCHAR(65535) NOT NULL,
+    category_code VARCHAR(65535),
+    brand VARCHAR(65535),
+    price DECIMAL(19, 2) NOT NULL,
+    product_id BIGINT,
+    category_id BIGINT,
+    user_session VARCHAR(65535)
+)
+DISTSTYLE KEY DISTKEY (user_id)
+COMPOUND SORTKEY (txn_timestamp, event_time);
+
+CREATE OR REPLACE VIEW kinewax.ecommerce_events AS
+SELECT
+    event_at,
+    CAST(event_at AS DATE) AS day,
+    CAST(EXTRACT(HOUR FROM event_at) AS INTEGER) AS hour_of_day,
+    MOD(CAST(EXTRACT(DOW FROM event_at) AS INTEGER), 7) AS weekday,
+    user_id,
+    event_type,
+    COALESCE(category_code, '') AS category_code,
+    COALESCE(brand, '') AS brand,
+    price,
+    product_id,
+    category_id,
+    COALESCE(user_session, '') AS user_session
+FROM (
+    SELECT
+        COALESCE(txn_timestamp, event_time) AS event_at,
+        user_id,
+        event_type,
+        category_code,
+        brand,
+        price,
+        product_id,
+        category_id,
+        user_session
+    FROM kinewax.ecommerce_raw AS stored
+) AS told
+WHERE event_at IS NOT NULL AND user_id IS NOT NULL AND event_type IS NOT NULL AND price IS NOT NULL;
+
+CREATE TABLE IF NOT EXISTS kinewax.clickstream_raw (
+    customerid VARCHAR(65535) NOT NULL,
+    ipaddress VARCHAR(65535),
+    countrycode VARCHAR(65535),
+    gender VARCHAR(65535),
+    trafficorigin VARCHAR(65535),
+    event SUPER
+)
+DISTSTYLE KEY DISTKEY (customerid);
+
+CREATE OR REPLACE VIEW kinewax.clickstream_events AS
+SELECT
+    customer_id,
+    COALESCE(ip_address, '') AS ip_address,
+    COALESCE(country_code, '') AS country_code,
+    COALESCE(gender, '') AS gender,
+    COALESCE(traffic_origin, '') AS traffic_origin,
+    event_type,
+    COALESCE(product, '') AS product,
+    amount
+FROM (
+    SELECT
+        customerid AS customer_id,
+        ipaddress AS ip_address,
+        countrycode AS country_code,
+        gender,
+        trafficorigin AS traffic_origin,
+        CAST(stored.event.type AS VARCHAR(65535)) AS event_type,
+        CAST(stored.event.product AS VARCHAR(65535)) AS product,
+        CAST(stored.event.amount AS DECIMAL(19, 2)) AS amount
+    FROM kinewax.clickstream_raw AS stored
+) AS told
+WHERE customer_id IS NOT NULL AND event_type IS NOT NULL;

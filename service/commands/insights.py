@@ -1,0 +1,129 @@
+"""`kinewax insights`: what an archive says, as tables, JSON, or a page with charts."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import orjson
+import typer
+from botocore.exceptions import BotoCoreError, ClientError
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
+from rich.table import Table
+
+from errors import SettingsError
+from service.aws import Aws, explain
+from service.commands.run import load
+from service.insights import places
+from service.insights.answers import Answer, Insights, answer
+from service.insights.charts import shown
+from service.insights.report import page, read_texts
+
+_SHOWN_ROWS = 30
+
+
+def insights(
+    place: Annotated[
+        str, typer.Argument(help="A file, a directory, or s3://BUCKET/PREFIX.", metavar="PATH|URL")
+    ],
+    html: Annotated[
+        Path | None, typer.Option(help="Write a page with charts here, in place of tables.")
+    ] = None,
+    config: Annotated[Path | None, typer.Option(help="A TOML file with settings.")] = None,
+    endpoint_url: Annotated[str | None, typer.Option(help="Address of a local AWS server.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the answers as JSON.")] = False,
+) -> None:
+    """Answer the marketing team's questions from archived events, or from aggregates.
+
+    Reads JSON, CSV and Parquet, plain or gzip, and what `kinewax run` has written to files or by
+    Firehose to S3; it finds out by itself which is which.
+
+    Example: kinewax insights s3://my-archive/raw/ --html report.html
+    """
+    found = read(place, config, endpoint_url)
+    if html is not None:
+        write(found, html)
+    if as_json:
+        sys.stdout.buffer.write(orjson.dumps(found.as_json(), option=orjson.OPT_APPEND_NEWLINE))
+    elif html is not None:
+        typer.echo(f"wrote {html.absolute()}")
+    else:
+        _show(found, Console(highlight=False, no_color="NO_COLOR" in os.environ))
+
+
+def read(place: str, config: Path | None, endpoint_url: str | None) -> Insights:
+    """Answer all questions of a place.
+
+    Args:
+        place: A path or URL.
+        config: The TOML file that was named.
+        endpoint_url: The address of a local AWS server.
+    """
+    if not places.is_s3(place):
+        return answer(places.local(place), place)
+    given = {"aws.endpoint_url": ("--endpoint-url", endpoint_url)}
+    aws = Aws(load("", config, given).settings.aws)
+    with tempfile.TemporaryDirectory(prefix="kinewax-objects-") as folder:
+        bar = Progress(
+            TextColumn("reading {task.description}"),
+            BarColumn(),
+            DownloadColumn(),
+            console=Console(stderr=True),
+            transient=True,
+            disable=not sys.stderr.isatty(),
+        )
+        with bar:
+            task = bar.add_task(place, total=None)
+            try:
+                path = places.fetch(
+                    aws("s3"),
+                    place,
+                    Path(folder),
+                    lambda done, total: bar.update(task, completed=done, total=total),
+                )
+            except (ClientError, BotoCoreError) as error:
+                raise explain(error, place) from error
+        return answer(path, place)
+
+
+def write(found: Insights, path: Path) -> None:
+    """Write the page.
+
+    Raises:
+        SettingsError: It can't be written there.
+    """
+    made_at = datetime.now(UTC).strftime("%Y-%m-%d %H:%M")
+    try:
+        path.write_text(page(found, made_at), encoding="utf-8")
+    except OSError as error:
+        msg = f"can't write {path}: {error.strerror}"
+        raise SettingsError(msg, hint="name another file with --html") from error
+
+
+def _show(found: Insights, console: Console) -> None:
+    for text in read_texts(found):
+        console.print(text, style="dim", markup=False, soft_wrap=True)
+    for one in found.answers:
+        console.print(f"\n{one.question.title}", style="bold", markup=False)
+        console.print(one.question.text, markup=False)
+        console.print(_table(one))
+        if len(one.rows) > _SHOWN_ROWS:
+            console.print(f"and {len(one.rows) - _SHOWN_ROWS:,} rows more: --json has them all")
+
+
+def _table(one: Answer) -> Table | str:
+    if not one.rows:
+        return "(nothing)"
+    table = Table(box=None, pad_edge=False)
+    for name, value in zip(one.columns, one.rows[0], strict=True):
+        numeric = isinstance(value, int | float)
+        table.add_column(name.replace("_", " "), justify="right" if numeric else "left")
+    for row in one.rows[:_SHOWN_ROWS]:
+        cells = (shown(cell) if isinstance(cell, int | float) else str(cell) for cell in row)
+        table.add_row(*cells)
+    return table

@@ -1,0 +1,1 @@
+"""Tables of a warehouse, derived from the domains: what Redshift, Athena and `insights` query."""

@@ -1,0 +1,120 @@
+"""External tables and views for Amazon Athena, as SQL text. Pure.
+
+- Partitions are projected: Athena computes which days there are and where they lie, so nothing
+  crawls and nothing is added when a day begins. A table's partition is a day of *delivery*, as
+  Firehose's own layout YYYY/MM/DD/HH has it; the hours below it are read with it.
+- Events are read as texts and cast one by one in the view (TRY_CAST): a bad value is null, and an
+  event that lacks what it can't be without isn't in the view.
+- Views have times in milliseconds, which Athena keeps; rows are ranked by the text of
+  `emitted_at`, which has microseconds: without its Z such texts are in the order of their times.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from service.warehouse.tables import MOST_DIGITS, Column, Events, Member, Rows
+from service.warehouse.views import latest, typed
+
+DATABASE = "kinewax"
+PARTITION = "delivered_on"
+
+_SERDE = "org.openx.data.jsonserde.JsonSerDe"
+_FIRST_DAY = "2026/01/01"
+
+
+def tables(every_rows: Sequence[Rows], every_events: Sequence[Events]) -> Iterator[str]:
+    """Yield the statements that create the database and its tables."""
+    yield f"CREATE DATABASE IF NOT EXISTS {DATABASE}"
+    for rows in every_rows:
+        columns = [f"{one.name} {_stored(one)}" for one in rows.columns]
+        yield _external(rows.name, columns, f"{rows.domain}-aggregates")
+    for events in every_events:
+        columns = [f"{name.lower()} {_raw_type(events, name)}" for name in events.fields]
+        yield _external(events.raw, columns, f"{events.domain}-raw")
+
+
+def views(every_rows: Sequence[Rows], every_events: Sequence[Events]) -> Iterator[str]:
+    """Yield the statements that create the views."""
+    schema = f"{DATABASE}."
+    for rows in every_rows:
+        for aggregate in rows.aggregates:
+            select = latest(
+                rows, aggregate, schema=schema, read=_cast, newest="REPLACE(emitted_at, 'Z', '')"
+            )
+            yield f"CREATE OR REPLACE VIEW {schema}{aggregate.view} AS\n{select}"
+    for events in every_events:
+        select = typed(events, schema=schema, read=_read, time=_time, also=(PARTITION,))
+        yield f"CREATE OR REPLACE VIEW {schema}{events.view} AS\n{select}"
+
+
+def _external(name: str, columns: Sequence[str], prefix: str) -> str:
+    location = f"s3://BUCKET/{prefix}/"
+    properties = {
+        "projection.enabled": "true",
+        f"projection.{PARTITION}.type": "date",
+        f"projection.{PARTITION}.format": "yyyy/MM/dd",
+        f"projection.{PARTITION}.range": f"{_FIRST_DAY},NOW",
+        f"projection.{PARTITION}.interval": "1",
+        f"projection.{PARTITION}.interval.unit": "DAYS",
+        "storage.location.template": f"{location}${{{PARTITION}}}/",
+    }
+    written = ",\n    ".join(f"'{key}' = '{value}'" for key, value in properties.items())
+    return (
+        f"CREATE EXTERNAL TABLE IF NOT EXISTS {DATABASE}.{name} (\n    "
+        + ",\n    ".join(columns)
+        + f"\n)\nPARTITIONED BY ({PARTITION} string)\n"
+        f"ROW FORMAT SERDE '{_SERDE}'\n"
+        "WITH SERDEPROPERTIES ('ignore.malformed.json' = 'true')\n"
+        f"LOCATION '{location}'\n"
+        f"TBLPROPERTIES (\n    {written}\n)"
+    )
+
+
+# ---- columns ------------------------------------------------------------------------------------
+
+
+def _stored(column: Column) -> str:
+    """Return how a column of rows is stored: JSON's own kinds, so that nothing needs parsing."""
+    return {
+        "integer": "bigint",
+        "decimal": "double",
+        "real": "double",
+        "text": "string",
+        "time": "string",
+        "boolean": "boolean",
+    }[column.kind]
+
+
+def _cast(column: Column, stored: Column) -> str:
+    if column.kind == "time":
+        return f"CAST(REPLACE(REPLACE({column.name}, 'T', ' '), 'Z', '') AS TIMESTAMP)"
+    if column.kind == "decimal":
+        return f"CAST({column.name} AS DECIMAL({MOST_DIGITS}, {column.scale}))"
+    if column.kind != stored.kind:
+        return f"CAST({column.name} AS {_stored(column)})"
+    return column.name
+
+
+def _raw_type(events: Events, field: str) -> str:
+    within = events.within(field)
+    if not within:
+        return "string"
+    return f"struct<{', '.join(f'{one.path[1].lower()}: string' for one in within)}>"
+
+
+def _read(member: Member) -> str:
+    path = ".".join(name.lower() for name in member.path)
+    text = path if len(member.path) == 1 else f"stored.{path}"
+    column = member.column
+    if column.kind == "integer":
+        return f"TRY_CAST({text} AS BIGINT)"
+    if column.kind == "decimal":
+        # By way of a double: a number may come with an exponent, which decimals don't take.
+        return f"TRY_CAST(TRY_CAST({text} AS DOUBLE) AS DECIMAL({MOST_DIGITS}, {column.scale}))"
+    return text
+
+
+def _time(field: str) -> str:
+    """Read `2019-10-01 00:00:00 UTC` and `2019-10-01T00:00:00.5` alike, to the second."""
+    return f"TRY_CAST(REPLACE(SUBSTR({field.lower()}, 1, 19), 'T', ' ') AS TIMESTAMP)"

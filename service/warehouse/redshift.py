@@ -1,0 +1,147 @@
+"""Tables, views, users and loads for Amazon Redshift, as SQL text. Pure.
+
+- Rows are distributed by `row_id`, so that finding the latest of an id moves nothing between
+  nodes, and sorted by aggregate and window, so that a query of a period reads only its blocks.
+- Texts are as long as Redshift lets a VARCHAR be: they come from outside. A longer one is cut
+  (TRUNCATECOLUMNS), which is not an error.
+- Firehose loads with COPY, one table a delivery stream. What COPY can't load it skips and lists in
+  SYS_LOAD_ERROR_DETAIL, up to MAXERROR a load: one bad event must not hold the others up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from service.warehouse.tables import MOST_DIGITS, Column, Events, Member, Rows
+from service.warehouse.views import latest, typed
+
+SCHEMA = "kinewax"
+LOADER, READER = "kinewax_firehose", "kinewax_reader"
+
+_LONGEST_TEXT_BYTES = 65_535
+_COPY_OPTIONS = (
+    "FORMAT AS JSON 'auto ignorecase' TIMEFORMAT 'auto' "
+    "TRUNCATECOLUMNS ACCEPTINVCHARS MAXERROR 100000"
+)
+
+
+def tables(every_rows: Sequence[Rows], every_events: Sequence[Events]) -> Iterator[str]:
+    """Yield the statements that create the schema, its tables and its views."""
+    yield f"CREATE SCHEMA IF NOT EXISTS {SCHEMA}"
+    for rows in every_rows:
+        columns = [f"{one.name} {_type(one)}{_not_null(one)}" for one in rows.columns]
+        yield (
+            f"CREATE TABLE IF NOT EXISTS {SCHEMA}.{rows.name} (\n    "
+            + ",\n    ".join(columns)
+            + "\n)\nDISTSTYLE KEY DISTKEY (row_id)\nCOMPOUND SORTKEY (aggregate, window_start)"
+        )
+        for aggregate in rows.aggregates:
+            select = latest(rows, aggregate, schema=f"{SCHEMA}.", read=_own)
+            yield f"CREATE OR REPLACE VIEW {SCHEMA}.{aggregate.view} AS\n{select}"
+    for events in every_events:
+        yield (
+            f"CREATE TABLE IF NOT EXISTS {SCHEMA}.{events.raw} (\n    "
+            + ",\n    ".join(_raw_columns(events))
+            + f"\n)\n{_placed(events)}"
+        )
+        select = typed(events, schema=f"{SCHEMA}.", read=_read)
+        yield f"CREATE OR REPLACE VIEW {SCHEMA}.{events.view} AS\n{select}"
+
+
+def users(every_rows: Sequence[Rows], every_events: Sequence[Events]) -> Iterator[str]:
+    """Yield the statements that create the two users: one only loads, the other only reads.
+
+    The loader may insert and not even select; the reader sees views, and no table.
+    """
+    loaded = [one.name for one in every_rows] + [one.raw for one in every_events]
+    views = [aggregate.view for one in every_rows for aggregate in one.aggregates]
+    views += [one.view for one in every_events]
+    yield f"REVOKE ALL ON SCHEMA {SCHEMA} FROM PUBLIC"
+    for user, right, relations in (LOADER, "INSERT", loaded), (READER, "SELECT", views):
+        # Without a password nobody logs in: set one, or let IAM give temporary credentials.
+        yield f"CREATE USER {user} PASSWORD DISABLE"
+        yield f"GRANT USAGE ON SCHEMA {SCHEMA} TO {user}"
+        yield from (f"GRANT {right} ON {SCHEMA}.{name} TO {user}" for name in relations)
+    yield f"ALTER USER {READER} SET search_path TO {SCHEMA}"
+
+
+def copies(every_rows: Sequence[Rows], every_events: Sequence[Events]) -> Iterator[str]:
+    """Yield a COPY for each table: what Firehose runs, or who loads an archive by hand.
+
+    Firehose adds FROM (a manifest of its own) and the credentials; what it is given as
+    CopyOptions is all from FORMAT on, and GZIP where the stream compresses.
+    """
+    for name in (*(one.name for one in every_rows), *(one.raw for one in every_events)):
+        yield (
+            f"COPY {SCHEMA}.{name}\nFROM 's3://BUCKET/PREFIX/'\nIAM_ROLE 'ROLE'\n"
+            f"{_COPY_OPTIONS} GZIP"
+        )
+
+
+def compaction(every_rows: Sequence[Rows]) -> Iterator[str]:
+    """Yield a DELETE for each table of rows that a later row of the same id has superseded.
+
+    The views are right without it: it saves space. Run it when nobody minds, at any time.
+    """
+    for rows in every_rows:
+        table = f"{SCHEMA}.{rows.name}"
+        yield (
+            f"DELETE FROM {table}\nUSING (\n"
+            f"    SELECT row_id, MAX(emitted_at) AS emitted_at\n    FROM {table}\n"
+            f"    GROUP BY row_id\n    HAVING COUNT(*) > 1\n) AS newest\n"
+            f"WHERE {rows.name}.row_id = newest.row_id\n"
+            f"    AND {rows.name}.emitted_at < newest.emitted_at"
+        )
+
+
+# ---- columns ------------------------------------------------------------------------------------
+
+
+def _type(column: Column) -> str:
+    return {
+        "integer": "BIGINT",
+        "decimal": f"DECIMAL({MOST_DIGITS}, {column.scale})",
+        "real": "DOUBLE PRECISION",
+        "text": f"VARCHAR({_LONGEST_TEXT_BYTES})",
+        "time": "TIMESTAMP",
+        "boolean": "BOOLEAN",
+    }[column.kind]
+
+
+def _not_null(column: Column) -> str:
+    return " NOT NULL" if column.required else ""
+
+
+def _raw_columns(events: Events) -> Iterator[str]:
+    """Yield the columns of raw events: a field that is an object itself is a SUPER.
+
+    COPY knows names in lower case only.
+    """
+    members = {one.path: one for one in events.members}
+    for field in events.fields:
+        if field in events.times:
+            yield f"{field.lower()} TIMESTAMP"
+        elif events.within(field):
+            yield f"{field.lower()} SUPER"
+        else:
+            column = members[(field,)].column
+            yield f"{field.lower()} {_type(column)}{_not_null(column)}"
+
+
+def _placed(events: Events) -> str:
+    whole = [one.path[0].lower() for one in events.members if len(one.path) == 1]
+    if not events.times:
+        return f"DISTSTYLE KEY DISTKEY ({whole[0]})"
+    times = ", ".join(events.times)
+    return f"DISTSTYLE KEY DISTKEY ({whole[0]})\nCOMPOUND SORTKEY ({times})"
+
+
+def _own(column: Column, stored: Column) -> str:
+    return column.name if column.kind == stored.kind else f"CAST({column.name} AS {_type(column)})"
+
+
+def _read(member: Member) -> str:
+    path = ".".join(member.path).lower()
+    if len(member.path) == 1:
+        return path
+    return f"CAST(stored.{path} AS {_type(member.column)})"

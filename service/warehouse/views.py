@@ -1,0 +1,106 @@
+"""The views that queries read, the same in every warehouse but for how a column is read. Pure.
+
+Nothing here or in sql/insights/ is a dialect: it is what Redshift, Athena's Trino, PostgreSQL and
+DuckDB understand alike. Weekdays are an example: Trino counts Sunday as 7 where the others say 0,
+and MOD(..., 7) makes both 0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from service.warehouse.tables import Aggregate, Column, Events, Member, Rows
+
+NEWEST = "emitted_at"
+
+
+def latest(
+    rows: Rows,
+    aggregate: Aggregate,
+    *,
+    schema: str = "",
+    read: Callable[[Column, Column], str],
+    newest: str = NEWEST,
+) -> str:
+    """Select an aggregate's rows: of those with one `row_id` the one emitted last.
+
+    The window's start stands in PARTITION BY, though the id holds it: so a condition on it is
+    applied before rows are ranked, and a short period doesn't read the whole table.
+
+    Args:
+        rows: The table.
+        aggregate: Of which.
+        schema: What stands before the table's name.
+        read: How a column is read, as an expression, from the table's column of the same name,
+            which may be wider.
+        newest: By what rows are ranked.
+    """
+    columns = ",\n    ".join(column.name for column in aggregate.columns)
+    stored = {column.name: column for column in rows.columns}
+    inner = ",\n        ".join(
+        _named(read(column, stored[column.name]), column.name) for column in aggregate.columns
+    )
+    return f"""SELECT
+    {columns}
+FROM (
+    SELECT
+        {inner},
+        ROW_NUMBER() OVER (PARTITION BY row_id, window_start ORDER BY {newest} DESC) AS nth
+    FROM {schema}{rows.name}
+    WHERE domain = '{rows.domain}' AND aggregate = '{aggregate.name}'
+) AS told
+WHERE nth = 1"""
+
+
+def typed(
+    events: Events,
+    *,
+    schema: str = "",
+    read: Callable[[Member], str],
+    time: Callable[[str], str] = str,
+    also: Iterable[str] = (),
+) -> str:
+    """Select events: typed, their event time taken apart, without what can't be an event.
+
+    Args:
+        events: Which.
+        schema: What stands before the table's name.
+        read: How a member is read of the table `stored`, as an expression of its type.
+        time: How one of the time fields is read, as an expression.
+        also: Further columns of the table to pass on.
+    """
+    inner = [_named(read(one), one.column.name) for one in events.members]
+    columns = [_filled(one.column) for one in events.members]
+    needed = [f"{column.name} IS NOT NULL" for column in events.required]
+    if events.times:
+        times = ", ".join(time(name) for name in events.times)
+        inner.insert(0, f"COALESCE({times}) AS event_at")
+        needed.insert(0, "event_at IS NOT NULL")
+        columns = [
+            "event_at",
+            "CAST(event_at AS DATE) AS day",
+            "CAST(EXTRACT(HOUR FROM event_at) AS INTEGER) AS hour_of_day",
+            "MOD(CAST(EXTRACT(DOW FROM event_at) AS INTEGER), 7) AS weekday",
+            *columns,
+        ]
+    also = list(also)
+    select, inside = ",\n    ".join([*columns, *also]), ",\n        ".join([*inner, *also])
+    return f"""SELECT
+    {select}
+FROM (
+    SELECT
+        {inside}
+    FROM {schema}{events.raw} AS stored
+) AS told
+WHERE {" AND ".join(needed)}"""
+
+
+def _filled(column: Column) -> str:
+    """A text that an event lacks is empty, as for the windows."""
+    if column.kind == "text" and not column.required:
+        return f"COALESCE({column.name}, '') AS {column.name}"
+    return column.name
+
+
+def _named(expression: str, name: str) -> str:
+    return name if expression == name else f"{expression} AS {name}"

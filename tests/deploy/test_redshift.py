@@ -1,0 +1,191 @@
+"""Redshift's tables, views, users and queries on PostgreSQL, over what a run has delivered.
+
+Nothing here ran on Redshift. The tables' own clauses are checked by Redshift's grammar, COPY is
+replaced by what it does with such lines (tests/deploy/redshift_shim.py says what was dropped).
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import orjson
+import psycopg
+import pytest
+import sqlglot
+from psycopg import errors
+from sqlglot import exp
+
+from service.insights.queries import questions
+from tests.deploy.conftest import REDSHIFT
+from tests.deploy.expectations import answers_of
+from tests.deploy.redshift_shim import PLACEMENT, load, on_postgres
+
+Warehouse = psycopg.Connection[Any]
+SHOP_EVENTS = {
+    one.name: one.sql for one in questions() if one.domain == "ecommerce" and one.asks == "events"
+}
+
+
+def asked(warehouse: Warehouse, sql: str) -> list[dict[str, Any]]:
+    found = warehouse.execute(sql)
+    names = [column.name for column in found.description or ()]
+    return [dict(zip(names, row, strict=True)) for row in found.fetchall()]
+
+
+def test_every_table_is_placed_and_sorted_by_columns_that_it_has():
+    tables = [
+        one
+        for one in sqlglot.parse((REDSHIFT / "tables.sql").read_text(), read="redshift")
+        if isinstance(one, exp.Create) and one.kind == "TABLE"
+    ]
+
+    assert tables
+    for table in tables:
+        columns = {column.name for column in table.find_all(exp.ColumnDef)}
+        by = table.find(exp.DistKeyProperty)
+        assert by is not None
+        assert by.this.name in columns
+        sort = table.find(exp.SortKeyProperty)
+        for one in sort.find_all(exp.Identifier) if sort else ():
+            assert one.name in columns
+
+
+def test_the_shim_says_what_it_dropped(capsys: pytest.CaptureFixture[str]):
+    script = on_postgres((REDSHIFT / "tables.sql").read_text())
+
+    told = capsys.readouterr().out
+    for clause in ("DISTKEY(row_id)", "SORTKEY(aggregate, window_start)", "SUPER of event"):
+        assert clause in told
+    left = [sqlglot.parse_one(one, read="postgres") for one in script.statements]
+    assert not [clause for one in left for clause in one.find_all(*PLACEMENT)]
+
+
+def test_the_sample_gives_every_expected_number(
+    warehouse: Warehouse, sample_lines: bytes, expected: dict[str, Any]
+):
+    load(warehouse, "kinewax.ecommerce_raw", [sample_lines])
+
+    found = {name: asked(warehouse, sql) for name, sql in SHOP_EVENTS.items()}
+
+    assert answers_of(found) == expected
+
+
+def test_delivered_rows_are_read_as_they_were_written(warehouse: Warehouse, delivered: Path):
+    content = (delivered / "aggregates" / "trade.jsonl").read_bytes()
+    load(warehouse, "kinewax.ecommerce_rows", [content])
+    written = [orjson.loads(line) for line in content.splitlines()]
+
+    found = asked(warehouse, "SELECT * FROM ecommerce_trade")
+
+    assert len(found) == len(written) > 0
+    by_id = {row["row_id"]: row for row in found}
+    for row in written:
+        read = by_id[row["row_id"]]
+        assert read["window_start"].isoformat() + "Z" == row["window_start"]
+        assert read["revenue"] == Decimal(str(row["revenue"]))
+        for name in ("event_type", "category_code", "brand", "events", "users"):
+            assert read[name] == row[name]
+
+
+def test_of_rows_with_one_id_the_one_emitted_last_is_seen(warehouse: Warehouse, delivered: Path):
+    lines = (delivered / "aggregates" / "trade.jsonl").read_bytes().splitlines()
+    row = orjson.loads(lines[0])
+    later = {**row, "events": 999, "emitted_at": "2099-01-01T00:00:00.000002Z"}
+    earlier = {**row, "events": 998, "emitted_at": "2099-01-01T00:00:00.000001Z"}
+    load(
+        warehouse,
+        "kinewax.ecommerce_rows",
+        [orjson.dumps(later) + b"\n" + orjson.dumps(earlier), lines[0], lines[0]],
+    )
+
+    seen = asked(warehouse, "SELECT row_id, events FROM ecommerce_trade")
+
+    assert seen == [{"row_id": row["row_id"], "events": 999}]
+
+
+def test_compaction_takes_out_only_what_was_superseded(warehouse: Warehouse, delivered: Path):
+    content = (delivered / "aggregates" / "trade.jsonl").read_bytes()
+    again = b"\n".join(
+        orjson.dumps({**orjson.loads(line), "emitted_at": "2099-01-01T00:00:00Z"})
+        for line in content.splitlines()
+    )
+    load(warehouse, "kinewax.ecommerce_rows", [content, again])
+    before = asked(warehouse, "SELECT * FROM ecommerce_trade ORDER BY row_id")
+
+    for statement in on_postgres((REDSHIFT / "compact.sql").read_text()).statements:
+        warehouse.execute(statement)
+
+    assert asked(warehouse, "SELECT * FROM ecommerce_trade ORDER BY row_id") == before
+    (left,) = asked(warehouse, "SELECT COUNT(*) AS rows FROM ecommerce_rows")
+    assert left["rows"] == len(before)
+
+
+def test_the_loader_can_load_and_nothing_else(warehouse: Warehouse):
+    warehouse.execute("SET ROLE kinewax_firehose")
+    warehouse.execute(
+        "INSERT INTO ecommerce_rows (row_id, domain, aggregate, window_start, window_end, "
+        "emitted_at) VALUES ('a', 'ecommerce', 'trade', NOW(), NOW(), NOW())"
+    )
+
+    for refused in (
+        "SELECT * FROM ecommerce_rows",
+        "SELECT * FROM ecommerce_trade",
+        "DELETE FROM ecommerce_rows",
+        "CREATE TABLE kinewax.own (a int)",
+    ):
+        with pytest.raises(errors.InsufficientPrivilege), warehouse.transaction():
+            warehouse.execute(refused)
+
+
+def test_the_reader_can_read_views_and_nothing_else(warehouse: Warehouse):
+    warehouse.execute("SET ROLE kinewax_reader")
+
+    assert asked(warehouse, "SELECT * FROM ecommerce_trade") == []
+    assert asked(warehouse, "SELECT * FROM ecommerce_events") == []
+    for refused in (
+        "SELECT * FROM ecommerce_rows",
+        "INSERT INTO ecommerce_rows (row_id) VALUES ('a')",
+        "CREATE TABLE kinewax.own (a int)",
+    ):
+        with pytest.raises(errors.InsufficientPrivilege), warehouse.transaction():
+            warehouse.execute(refused)
+
+
+def test_nested_events_answer_the_questions_of_clicks(warehouse: Warehouse):
+    load(warehouse, "kinewax.clickstream_raw", [CLICKS])
+
+    found = {
+        one.name: asked(warehouse, one.sql) for one in questions() if one.domain == "clickstream"
+    }
+
+    assert found == {
+        "total": [{"events": 5}],
+        "customers_by_gender": [
+            {"gender": "F", "customers": 2, "events": 2},
+            {"gender": "M", "customers": 1, "events": 2},
+        ],
+        "purchases_by_product": [
+            {"product": "bags", "purchases": 2, "amount": Decimal("150.00")},
+            {"product": "shoes", "purchases": 1, "amount": Decimal("50.00")},
+        ],
+    }
+
+
+def click(customer: str, country: str, gender: str, kind: str, product: str, amount: int) -> bytes:
+    event = {"type": kind, "product": product, "amount": amount}
+    return orjson.dumps(
+        {"customerId": customer, "countryCode": country, "gender": gender, "event": event}
+    )
+
+
+CLICKS = b"\n".join(
+    [
+        click("1", "US", "F", "checkout", "shoes", 50),
+        click("2", "US", "F", "search", "", 60),
+        click("3", "US", "M", "checkout", "bags", 70),
+        click("3", "US", "M", "viewDetail", "bags", 80),
+        click("4", "SG", "M", "checkout", "bags", 80),
+    ]
+)

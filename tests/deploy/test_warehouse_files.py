@@ -1,0 +1,106 @@
+"""The files of deploy/ say what the declarations say; the queries are the same in all dialects."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import sqlglot
+from sqlglot import exp
+
+from deploy import generate
+from service.insights.queries import Question, questions
+
+FILES = generate.files()
+QUESTIONS = questions()
+# From the Redshift Database Developer Guide, "Reserved words".
+RESERVED = frozenset(
+    """aes128 aes256 all allowoverwrite analyse analyze and any array as asc authorization az64
+    backup between binary blanksasnull both bytedict bzip2 case cast check collate column
+    connect constraint continue create credentials cross current_date current_time
+    current_timestamp current_user current_user_id default deferrable deflate defrag delta
+    delta32k desc disable distinct do else emptyasnull enable encode encrypt encryption end
+    except explicit false for foreign freeze from full globaldict256 globaldict64k grant group
+    gzip having identity ignore ilike in initially inner intersect interval into is isnull join
+    leading left like limit localtime localtimestamp lun luns lzo lzop minus mostly16 mostly32
+    mostly8 natural new not notnull null nulls off offline offset oid old on only open or order
+    outer overlaps parallel partition percent permissions pivot placing primary raw readratio
+    recover references rejectlog resort respect restore right select session_user similar
+    snapshot some sysdate system table tag tdes text255 text32k then timestamp to top trailing
+    true truncatecolumns union unique unnest unpivot user using verbose wallet when where with
+    without""".split()  # noqa: SIM905  # as a list it is 150 lines
+)
+
+
+def named(question: Question) -> str:
+    return f"{question.domain}-{question.asks}-{question.name}"
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_file_is_what_the_declarations_say(name: str):
+    assert (generate.DEPLOY / name).read_text() == FILES[name], "run `make docs` and commit deploy/"
+
+
+def test_no_file_is_left_over():
+    folders = {Path(name).parent for name in FILES}
+    found = {
+        path.relative_to(generate.DEPLOY).as_posix()
+        for folder in folders
+        for path in (generate.DEPLOY / folder).glob("*.sql")
+    }
+
+    assert found == set(FILES)
+
+
+@pytest.mark.parametrize("name", [name for name in FILES if name.startswith("redshift/")])
+def test_no_name_is_a_reserved_word_of_redshift(name: str):
+    names = {
+        one.name.lower()
+        for statement in sqlglot.parse(FILES[name], read="redshift")
+        for one in statement.find_all(exp.Identifier)
+    }
+
+    assert names.isdisjoint(RESERVED)
+
+
+@pytest.mark.parametrize("question", QUESTIONS, ids=named)
+def test_a_query_means_the_same_to_redshift_and_to_athena(question: Question):
+    texts = set()
+    for dialect in ("redshift", "trino"):
+        tree = sqlglot.parse_one(question.sql, read=dialect, error_level=sqlglot.ErrorLevel.RAISE)
+        for ordered in tree.find_all(exp.Ordered):
+            # They place nulls differently; what is sorted by is never null.
+            ordered.set("nulls_first", None)
+        texts.add(tree.sql("redshift", comments=False))
+
+    assert len(texts) == 1
+
+
+@pytest.mark.parametrize("question", QUESTIONS, ids=named)
+def test_a_query_reads_the_view_that_it_names_and_has_no_reserved_word(question: Question):
+    tree = sqlglot.parse_one(question.sql, read="redshift")
+    own = {cte.alias for cte in tree.find_all(exp.CTE)}
+
+    assert {table.name for table in tree.find_all(exp.Table)} - own == {question.reads}
+    assert {one.name.lower() for one in tree.find_all(exp.Identifier)}.isdisjoint(RESERVED)
+
+
+def test_questions_of_one_name_have_the_same_columns_and_place():
+    by_name: dict[tuple[str, str], list[Question]] = {}
+    for one in QUESTIONS:
+        by_name.setdefault((one.domain, one.name), []).append(one)
+
+    for same in by_name.values():
+        trees = [sqlglot.parse_one(one.sql, read="redshift") for one in same]
+        assert len({tuple(tree.named_selects) for tree in trees}) == 1
+        assert len({(one.place, one.title, one.text, str(one.chart)) for one in same}) == 1
+
+
+@pytest.mark.parametrize("question", QUESTIONS, ids=named)
+def test_a_chart_draws_columns_that_the_query_has(question: Question):
+    if question.chart is None:
+        return
+    columns = sqlglot.parse_one(question.sql, read="redshift").named_selects
+    drawn = [name for value in question.chart.columns.values() for name in value.split(",")]
+
+    assert set(drawn) <= set(columns)
