@@ -1,4 +1,4 @@
-"""The pipeline of access logs over generated lines: as a plain group-by has it, scores included in
+"""The pipeline of access logs over generated lines: as a plain group-by has it, and scores included
 what any number of processes and a crash in the middle must not change.
 """
 
@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import signal
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -19,34 +18,39 @@ import pytest
 from producers.clock import SystemClock
 from producers.options import ProduceOptions
 from producers.run import produce
+from tests.golden.log_oracle import KEYS, OF_STRANGERS, TOP, Expected, Rows, expected_of
 from tests.rig import Service, wait_until
 
-LINE = re.compile(
-    r'(?P<client>\S+) - - \[(?P<time>[^]]+)\] "(?P<method>\S+) (?P<target>\S+) [^"]*" '
-    r"(?P<status>\d+) (?P<bytes>\d+) "
-)
-WINDOW_SECONDS = 10
+DISORDER_SECONDS = 10
+ALLOWED = "96.0.0.0/4"
+Start = Callable[..., Service]
 
 
 @pytest.fixture(scope="module")
-def log(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An hour and a half of a site, with an attack of each kind."""
+def log(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Expected]:
+    """An hour of a site with an attack of each kind, and the truth.
+
+    1 % of the lines are beyond the allowed disorder, 0.2 % are malformed.
+    """
     path = tmp_path_factory.mktemp("log") / "access.log"
     produce(
         ProduceOptions(
             domain="access_logs",
             to=f"file://{path}",
-            events=60_000,
+            events=40_000,
             rate=11,
             seed=20261123,
             attackers=4,
+            disorder=timedelta(seconds=5),
+            late_share=0.01,
+            malformed_share=0.002,
             start=datetime(2026, 1, 5, 8, tzinfo=UTC),
         ),
         kinesis_client_factory=_no_client,
         clock=SystemClock(),
         out=lambda _progress: None,
     )
-    return path
+    return path, expected_of(path, DISORDER_SECONDS, ALLOWED)
 
 
 def _no_client() -> Any:
@@ -54,19 +58,20 @@ def _no_client() -> Any:
     raise AssertionError(msg)
 
 
-@pytest.fixture
-def run(log: Path, tmp_path: Path) -> Iterator[Callable[..., Service]]:
+@pytest.fixture(scope="module")
+def start(log: tuple[Path, Expected], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Start]:
     started: list[Service] = []
 
-    def make(name: str, processes: int, *more: str) -> Service:
+    def make(folder: Path, processes: int, *more: str) -> Service:
         service = Service(
             arguments=[
-                *("run", "access_logs", "--source", f"file://{log}"),
-                *("--sinks", f"file://{tmp_path / name}", "--processes", str(processes)),
-                *("--final-only", "--recovery", str(tmp_path / f"store-{name}"), *more),
+                *("run", "access_logs", "--source", f"file://{log[0]}"),
+                *("--sinks", f"file://{folder / 'out'}", "--processes", str(processes)),
+                *("--disorder", f"{DISORDER_SECONDS}s", "--final-only"),
+                *("--recovery", str(folder / "store"), *more),
             ],
-            environment={},
-            log=tmp_path / f"{name}.log",
+            environment={"KINEWAX_RULES__ALLOW": f"client={ALLOWED}"},
+            log=folder / "service.log",
         )
         service.start()
         started.append(service)
@@ -77,16 +82,28 @@ def run(log: Path, tmp_path: Path) -> Iterator[Callable[..., Service]]:
         service.kill()
 
 
+@pytest.fixture(scope="module")
+def whole(start: Start, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What one process wrote, from the first line to the last."""
+    folder = tmp_path_factory.mktemp("whole")
+    finish(start(folder, 1))
+    return folder / "out"
+
+
 def finish(service: Service) -> None:
     assert service.process is not None
     assert service.process.wait(180) == 0, service.log.read_text()[-3000:]
+
+
+def lines_of(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
 
 
 def written(directory: Path) -> dict[str, list[str]]:
     """Return each file's lines without what says when they were written, sorted."""
     found = {}
     for path in sorted(directory.rglob("*.jsonl")):
-        lines = [json.loads(line) for line in path.read_text().splitlines()]
+        lines = lines_of(path)
         for line in lines:
             line.pop("emitted_at", None)
             line.pop("detected_at", None)
@@ -94,51 +111,91 @@ def written(directory: Path) -> dict[str, list[str]]:
     return found
 
 
-def plain_traffic(log: Path) -> dict[str, dict[str, int]]:
-    """Count each 10 s of the log, line by line."""
-    counts: dict[str, Counter[str]] = {}
-    clients: dict[str, set[str]] = {}
-    paths: dict[str, set[str]] = {}
-    for line in log.read_text().splitlines():
-        found = LINE.match(line)
-        assert found is not None, line
-        time = datetime.strptime(found["time"], "%d/%b/%Y:%H:%M:%S %z").astimezone(UTC)
-        time -= timedelta(seconds=time.second % WINDOW_SECONDS)
-        start = time.strftime("%Y-%m-%dT%H:%M:%SZ")
-        count = counts.setdefault(start, Counter())
-        count["requests"] += 1
-        count["bytes"] += int(found["bytes"])
-        count["errors_4xx"] += found["status"].startswith("4")
-        count["errors_5xx"] += found["status"].startswith("5")
-        clients.setdefault(start, set()).add(found["client"])
-        paths.setdefault(start, set()).add(found["target"].partition("?")[0])
-    return {
-        start: {**count, "clients": len(clients[start]), "paths": len(paths[start])}
-        for start, count in counts.items()
-    }
+def seconds(iso: str) -> int:
+    return int(datetime.fromisoformat(iso).timestamp())
 
 
-def test_traffic_is_what_a_plain_count_says_and_processes_and_a_crash_change_nothing(
-    log: Path, run: Callable[..., Service], tmp_path: Path
+def rows_of(directory: Path, aggregate: str) -> Rows:
+    """Return an aggregate's rows as the oracle has them."""
+    length, key = KEYS[aggregate]
+    found: Rows = {}
+    for row in lines_of(directory / "aggregates" / f"{aggregate}.jsonl"):
+        for name in ("row_id", "domain", "aggregate", "emitted_at"):
+            del row[name]
+        start = seconds(row.pop("window_start"))
+        assert seconds(row.pop("window_end")) == start + length
+        place = (start, *(row.pop(name) for name in key))
+        assert place not in found, "a row is written twice"
+        found[place] = row
+    return found
+
+
+@pytest.mark.parametrize("aggregate", KEYS)
+def test_an_aggregate_is_what_a_plain_count_says(
+    whole: Path, log: tuple[Path, Expected], aggregate: str
 ) -> None:
-    finish(run("one", 1))
-    one = written(tmp_path / "one")
-    plain = plain_traffic(log)
-    rows = [json.loads(line) for line in one["traffic_10s.jsonl"]]
+    length = KEYS[aggregate][0]
+    expected = log[1].rows[aggregate]
+    found = rows_of(whole, aggregate)
+    assert {place: row for place, row in found.items() if expected.get(place) != row} == {}
+    is_top = aggregate in ("pages_60s", "agents_60s", "referrers_60s")
+    keys = Counter(place[0] for place in expected)
+    if is_top:
+        assert Counter(place[0] for place in found) == {
+            start: min(count, TOP) for start, count in keys.items()
+        }
+        for start in keys:
+            of_start = [place for place in expected if place[0] == start]
+            kept = [expected[place]["requests"] for place in of_start if place in found]
+            left = [expected[place]["requests"] for place in of_start if place not in found]
+            assert min(kept) >= max(left, default=0)
+    else:
+        assert found.keys() == expected.keys()
+    assert len(keys) > log[1].ledger["events"] / 11 / length * 0.9, "few windows were compared"
+
+
+def test_every_line_is_accounted_for(whole: Path, log: tuple[Path, Expected]) -> None:
+    expected = log[1]
+    summary = json.loads((whole / "summary.json").read_text())
+    assert summary["balanced"], summary["identities"]
+    checked = {identity["name"].rpartition(" ")[2] for identity in summary["identities"]}
+    assert checked >= {f"({name})" for name in (*KEYS, *OF_STRANGERS)}
+    ledger = summary["ledger"]
+    found = {name: ledger.get(name, 0) for name in expected.ledger}
+    found["rejected"] = sum(n for name, n in ledger.items() if name.startswith("rejected."))
+    assert found == expected.ledger
+    for what in ("counted", "late", "filtered"):
+        assert all(expected.ledger[f"{what}.{name}"] for name in OF_STRANGERS), what
+    assert len(lines_of(whole / "dead-letters.jsonl")) == expected.ledger["rejected"]
+    late = lines_of(whole / "late.jsonl")
+    assert len(late) == len(expected.late)
     assert {
-        row["window_start"]: {name: row[name] for name in plain[row["window_start"]]}
-        for row in rows
-    } == {start: plain[start] for start in (r["window_start"] for r in rows)}
-    assert len(plain) - len(rows) <= 2  # the last windows stay open
-    rules = {json.loads(line)["rule"] for line in one["alerts.jsonl"]}
+        (row["aggregate"], int(row["sequence_number"]), seconds(row["event_time"])) for row in late
+    } == expected.late
+
+
+def test_each_kind_of_attack_on_a_client_or_a_host_is_found(whole: Path) -> None:
+    rules = {line["rule"] for line in lines_of(whole / "alerts.jsonl")}
     assert {"client_flood", "scan", "errors"} <= rules
-    assert len(one["unusual_traffic.jsonl"]) >= len(rows) - 1
 
-    finish(run("two", 2))
-    assert written(tmp_path / "two") == one
 
-    crashed = run("crashed", 2, "--epoch-interval", "100ms")
-    aggregates = tmp_path / "crashed" / "aggregates" / "traffic_10s.jsonl"
+def test_every_window_is_scored(whole: Path) -> None:
+    scored = lines_of(whole / "aggregates" / "unusual_traffic.jsonl")
+    traffic = lines_of(whole / "aggregates" / "traffic_10s.jsonl")
+    assert [row["window_start"] for row in scored] == [row["window_start"] for row in traffic]
+    assert sum(row["score"] > 0 for row in scored) > 80
+
+
+def test_two_processes_write_the_same(start: Start, whole: Path, tmp_path: Path) -> None:
+    finish(start(tmp_path, 2))
+    assert written(tmp_path / "out") == written(whole)
+
+
+def test_a_crash_and_another_number_of_processes_change_nothing(
+    start: Start, whole: Path, tmp_path: Path
+) -> None:
+    crashed = start(tmp_path, 2, "--epoch-interval", "100ms")
+    aggregates = tmp_path / "out" / "aggregates" / "traffic_10s.jsonl"
     wait_until(
         lambda: aggregates.exists() and aggregates.stat().st_size > 20_000,
         "some windows have closed",
@@ -147,6 +204,6 @@ def test_traffic_is_what_a_plain_count_says_and_processes_and_a_crash_change_not
     assert crashed.process is not None
     os.kill(crashed.process.pid, signal.SIGKILL)
     crashed.process.wait()
-    assert not (tmp_path / "crashed" / "summary.json").exists(), "it had ended before the kill"
-    finish(run("crashed", 1, "--epoch-interval", "100ms"))
-    assert written(tmp_path / "crashed") == one
+    assert not (tmp_path / "out" / "summary.json").exists(), "it had ended before the kill"
+    finish(start(tmp_path, 1, "--epoch-interval", "100ms"))
+    assert written(tmp_path / "out") == written(whole)
