@@ -15,10 +15,14 @@ from typing import Any
 
 import pytest
 
+from service.snapshots import resume_epoch
 from tests.rig import WINDOW_SECONDS, Aws, Feeder, Names, Service, wait_until
 
 SHARE_OF_THE_SUPERVISOR = 0.15
 SHARE_AMID_AN_INCIDENT = 0.75
+KILLS_FOR_ONE_AMID_A_START = 3
+"""The others wait for a committed epoch: too many starts without one end the service."""
+
 DISORDER_SECONDS = 2
 
 
@@ -70,6 +74,8 @@ def test_kills_amid_incidents_leave_every_row_right_and_every_notice_sent(
     for kill in range(kills):
         wait_until(lambda: len(service.workers()) == 2, "both workers run")
         wait_until(lambda: bool(_open(aws)), "an incident is open")
+        if kill % KILLS_FOR_ONE_AMID_A_START:
+            wait_for_an_epoch(tmp_path / "recovery")
         time.sleep(rng.uniform(0, 1))  # anywhere in an epoch, a start or a flush
         open_when_killed.append(_open(aws))
         if kill in supervisor_kills:
@@ -83,6 +89,7 @@ def test_kills_amid_incidents_leave_every_row_right_and_every_notice_sent(
                 os.kill(rng.choice(workers), signal.SIGKILL)
     feeder.stop()
     expected = feeder.incidents()
+    feeder.close_windows()
     wait_until(
         lambda: (
             {key for key, row in _by_key(aws).items() if row["phase"] == "final"} >= set(expected)
@@ -116,6 +123,11 @@ def test_kills_amid_incidents_leave_every_row_right_and_every_notice_sent(
         (f["key"]["user_id"], _epoch(f["window_start"])): f["value"] for f in finals
     } == expected
     assert len(finals) == len(expected), "an incident is final twice"
+
+
+def wait_for_an_epoch(store: Path) -> None:
+    before = resume_epoch(store)
+    wait_until(lambda: resume_epoch(store) > before, "an epoch is committed")
 
 
 def _by_key(aws: Aws) -> dict[tuple[int, int], dict[str, Any]]:
