@@ -48,7 +48,19 @@ def postgres_server() -> Iterator[str]:
     with tempfile.TemporaryDirectory(prefix="kinewax-pg-") as home:
         as_user = _owned(Path(home))
         data = Path(home) / "data"
-        _run([*as_user, bin_folder / "initdb", "-A", "trust", "-U", _USER, "-E", "UTF8", data])
+        _run(
+            [
+                *as_user,
+                bin_folder / "initdb",
+                "-N",
+                "-A",
+                "trust",
+                "-U",
+                _USER,
+                "--locale=C.UTF-8",
+                data,
+            ]
+        )
         options = [f"-c {name}='{value}'" for name, value in _SETTINGS.items()]
         control: list[str | Path] = [*as_user, bin_folder / "pg_ctl", "-D", data, "-w"]
         _run(

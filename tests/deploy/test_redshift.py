@@ -23,9 +23,9 @@ from tests.deploy.expectations import answers_of
 from tests.deploy.redshift_shim import PLACEMENT, load, on_postgres
 
 Warehouse = psycopg.Connection[Any]
-SHOP_EVENTS = {
-    one.name: one.sql for one in questions() if one.domain == "ecommerce" and one.asks == "events"
-}
+SHOP = [one for one in questions() if one.domain == "ecommerce"]
+EVENTS = {one.name: one.sql for one in SHOP if one.asks == "events"}
+AGGREGATES = {one.name: one.sql for one in SHOP if one.asks == "aggregates"}
 
 
 def asked(warehouse: Warehouse, sql: str) -> list[dict[str, Any]]:
@@ -67,9 +67,50 @@ def test_the_sample_gives_every_expected_number(
 ):
     load(warehouse, "kinewax.ecommerce_raw", [sample_lines])
 
-    found = {name: asked(warehouse, sql) for name, sql in SHOP_EVENTS.items()}
+    found = {name: asked(warehouse, sql) for name, sql in EVENTS.items()}
 
     assert answers_of(found) == expected
+
+
+@pytest.mark.parametrize("name", AGGREGATES)
+def test_aggregates_give_the_answer_that_events_give(
+    warehouse: Warehouse, delivered: Path, sample_lines: bytes, name: str
+):
+    load(warehouse, "kinewax.ecommerce_raw", [sample_lines])
+    for file in (delivered / "aggregates").iterdir():
+        load(warehouse, "kinewax.ecommerce_rows", [file.read_bytes()])
+
+    found = asked(warehouse, AGGREGATES[name])
+
+    assert found == asked(warehouse, EVENTS[name])
+    # The sample is of one day: nothing has moved since the day before.
+    assert found or name == "movers"
+
+
+def test_movers_are_told_for_days_that_follow_each_other(warehouse: Warehouse):
+    sales = [
+        ("2019-10-01", "sony", "5.00"),
+        ("2019-10-01", "nokia", "7.00"),
+        ("2019-10-01", "bosch", "1.00"),
+        ("2019-10-02", "sony", "8.00"),
+        ("2019-10-02", "acer", "2.50"),
+        ("2019-10-02", "bosch", "1.00"),
+        ("2019-10-04", "sony", "100.00"),
+    ]
+    event = {"event_type": "purchase", "user_id": "1"}
+    lines = [
+        orjson.dumps({**event, "event_time": f"{day} 12:00:00 UTC", "brand": brand, "price": price})
+        for day, brand, price in sales
+    ]
+    load(warehouse, "kinewax.ecommerce_raw", [b"\n".join(lines)])
+
+    found = asked(warehouse, EVENTS["movers"])
+
+    assert [(str(row["day"]), row["brand"], str(row["change"])) for row in found] == [
+        ("2019-10-02", "sony", "3.00"),
+        ("2019-10-02", "acer", "2.50"),
+        ("2019-10-02", "nokia", "-7.00"),
+    ]
 
 
 def test_delivered_rows_are_read_as_they_were_written(warehouse: Warehouse, delivered: Path):

@@ -1,0 +1,25 @@
+-- 6. Brands that are looked at and not bought
+-- Of brands with 30 views or more, the ten with the fewest purchases a view.
+-- reads: ecommerce_trade
+-- chart: bars label=brand value=views
+WITH counted AS (
+    SELECT
+        brand,
+        SUM(CASE WHEN event_type = 'view' THEN events ELSE 0 END) AS views,
+        SUM(CASE WHEN event_type = 'cart' THEN events ELSE 0 END) AS carts,
+        SUM(CASE WHEN event_type = 'purchase' THEN events ELSE 0 END) AS purchases
+    FROM ecommerce_trade
+    WHERE brand <> ''
+    GROUP BY brand
+)
+
+SELECT
+    brand,
+    views,
+    carts,
+    purchases,
+    ROUND(CAST(purchases AS DECIMAL(18, 6)) / views, 4) AS purchases_per_view
+FROM counted
+WHERE views >= 30
+ORDER BY CAST(purchases AS DECIMAL(18, 6)) / views, views DESC, brand
+LIMIT 10
