@@ -176,12 +176,37 @@ class Partial:
 
 
 @dataclass(frozen=True, slots=True)
+class SessionPieces:
+    """What one worker tick adds to the sessions of one key group: columns over pieces of sessions.
+
+    A piece is a run of events of a key without a gap. Pieces are sorted by code, then by time.
+
+    Attributes:
+        codes: uint64[k], ascending: the 64-bit codes of the keys.
+        keys: The keys themselves, as many; None where a code can be turned back into its key.
+        starts_us: int64[k], the earliest event of each piece.
+        ends_us: int64[k], the latest.
+        values: int64[height, k], as `SessionValues` lays them out.
+        events: int64[k], how many events each piece stands for.
+        texts: The texts whose codes are among the values.
+    """
+
+    codes: UInt64s
+    keys: tuple[tuple[Scalar, ...], ...] | None
+    starts_us: Int64s
+    ends_us: Int64s
+    values: Int64s
+    events: Int64s
+    texts: dict[int, str]
+
+
+@dataclass(frozen=True, slots=True)
 class Packet:
     """What one worker tick brings to one key group: marks and data of all the worker's slots."""
 
     group: str
     marks: tuple[Mark, ...] = ()
-    partials: tuple[Partial, ...] = ()
+    partials: tuple[Partial | SessionPieces, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,6 +236,23 @@ class Summary:
     new_keys: dict[str, int]
     weights: dict[str, int]
     top: tuple[tuple[int, int, tuple[Scalar, ...]], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Points:
+    """Events of one shard as a detector of events sees them, in sequence order.
+
+    Attributes:
+        rule: The detector.
+        keys: One an event: the declared fields, shard and sequence number.
+        times_us: int64[n], event times.
+        numbers: float64[n, columns].
+    """
+
+    rule: str
+    keys: tuple[dict[str, Scalar], ...]
+    times_us: Int64s
+    numbers: Floats
 
 
 # ---- to sinks ---------------------------------------------------------------------------------

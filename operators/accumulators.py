@@ -18,6 +18,7 @@ from messages import Int64s, Scalar
 from operators.decode import Column
 from operators.event_time import iso_time
 from operators.spec import (
+    ApproxDistinct,
     Count,
     Distinct,
     Field,
@@ -28,12 +29,14 @@ from operators.spec import (
     Minimum,
     Sum,
     Value,
+    Without,
 )
 
 EVENT_TIME = "@event_time"
 """The column of event times among those of fields, whose names are JSON's."""
 
-_GREATEST, _LEAST = np.iinfo(np.int64).max, np.iinfo(np.int64).min
+GREATEST, LEAST = int(np.iinfo(np.int64).max), int(np.iinfo(np.int64).min)
+"""The identities of a minimum and a maximum."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,21 +61,23 @@ def accumulators_of(values: Sequence[Value]) -> tuple[Accumulator, ...]:
     found: list[Accumulator] = []
     for index, value in enumerate(values):
         match value:
-            case Count() | Distinct():
+            case Count() | Distinct() | ApproxDistinct():
                 found.append(Accumulator(np.add, 0, index, None))
             case Sum():
                 found.append(Accumulator(np.add, 0, index, value.of))
             case Minimum():
-                found.append(Accumulator(np.minimum, _GREATEST, index, value.of))
+                found.append(Accumulator(np.minimum, GREATEST, index, value.of))
             case Maximum():
-                found.append(Accumulator(np.maximum, _LEAST, index, value.of))
+                found.append(Accumulator(np.maximum, LEAST, index, value.of))
             case First():
-                found.append(Accumulator(np.minimum, _GREATEST, index, EVENT_TIME))
+                found.append(Accumulator(np.minimum, GREATEST, index, EVENT_TIME))
             case Last():
-                found.append(Accumulator(np.maximum, _LEAST, index, EVENT_TIME))
+                found.append(Accumulator(np.maximum, LEAST, index, EVENT_TIME))
             case Mean():
                 found.append(Accumulator(np.add, 0, index, value.of))
                 found.append(Accumulator(np.add, 0, index, None))
+            case Without():
+                pass  # read from two others
     return tuple(found)
 
 
@@ -118,36 +123,49 @@ def read_values(
     Returns:
         For each value, in order, one entry a key.
     """
-    read: list[list[Scalar | None]] = []
+    read: dict[str, list[Scalar | None]] = {}
     for index, value in enumerate(values):
-        own = [
-            (accumulator, array)
-            for accumulator, array in zip(accumulators, arrays, strict=True)
-            if accumulator.value == index
-        ]
-        numbers = own[0][1]
-        if isinstance(value, Count | Distinct):
-            read.append(numbers.tolist())
-            continue
-        if isinstance(value, First | Last):
-            read.append([iso_time(number) for number in numbers.tolist()])
-            continue
-        field = fields[value.of]
-        unit = 10**field.scale
-        if isinstance(value, Mean):
-            counts = own[1][1]
-            read.append(
-                [
-                    total / count / unit if count else None
-                    for total, count in zip(numbers.tolist(), counts.tolist(), strict=True)
-                ]
-            )
-            continue
-        nothing = own[0][0].identity if isinstance(value, Minimum | Maximum) else None
-        read.append(
-            [
-                None if number == nothing else number / unit if field.scale else number
-                for number in numbers.tolist()
+        if not isinstance(value, Without):
+            own = [
+                (accumulator, array)
+                for accumulator, array in zip(accumulators, arrays, strict=True)
+                if accumulator.value == index
             ]
-        )
-    return read
+            read[value.name] = _read(value, own, fields)
+    for value in values:
+        if isinstance(value, Without):
+            read[value.name] = flags_without(read[value.some], read[value.none])
+    return [read[value.name] for value in values]
+
+
+def flags_without(
+    some: Sequence[Scalar | None], none: Sequence[Scalar | None]
+) -> list[Scalar | None]:
+    """Return, a key each, whether the first count is above 0 and the second is 0."""
+    return [bool(one) and not other for one, other in zip(some, none, strict=True)]
+
+
+def _read(
+    value: Value,
+    own: Sequence[tuple[Accumulator, Int64s]],
+    fields: Mapping[str, Field],
+) -> list[Scalar | None]:
+    """Read one value from its own accumulators."""
+    numbers = own[0][1]
+    if isinstance(value, First | Last):
+        return [iso_time(number) for number in numbers.tolist()]
+    if not isinstance(value, Sum | Minimum | Maximum | Mean):
+        counts: list[Scalar | None] = numbers.tolist()
+        return counts
+    field = fields[value.of]
+    unit = 10**field.scale
+    if isinstance(value, Mean):
+        return [
+            total / count / unit if count else None
+            for total, count in zip(numbers.tolist(), own[1][1].tolist(), strict=True)
+        ]
+    nothing = own[0][0].identity if isinstance(value, Minimum | Maximum) else None
+    return [
+        None if number == nothing else number / unit if field.scale else number
+        for number in numbers.tolist()
+    ]

@@ -11,44 +11,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 
 import numpy as np
-import numpy.typing as npt
 
-from messages import Int64s, Mark, Packet, Partial, Scalar, UInt64s
-from operators.accumulators import EVENT_TIME, accumulate, accumulators_of
-from operators.codes import (
-    TextCodes,
-    combine,
-    first_of_runs,
-    group_edges,
-    integer_codes,
-)
-from operators.decode import Column
-from operators.intake import Rows, Taken
-from operators.spec import Distinct, First, Last, Window
-
-_US_PER_SECOND = 1_000_000
-
-
-class _Columns:
-    """The rows of one tick, with each column's codes made once."""
-
-    def __init__(self, rows: Sequence[Rows]) -> None:
-        self.columns: dict[str, Column] = {
-            name: np.concatenate([part.columns[name] for part in rows]) for name in rows[0].columns
-        }
-        self.times_us: Int64s = np.concatenate([part.times_us for part in rows])
-        self.columns[EVENT_TIME] = self.times_us
-        self._codes: dict[str, UInt64s] = {}
-
-    def codes(self, name: str) -> UInt64s:
-        """Return uint64[n], the codes of one column."""
-        if name not in self._codes:
-            column = self.columns[name]
-            is_text = column.dtype == np.uint64
-            self._codes[name] = (
-                column.view(np.uint64) if is_text else integer_codes(column.view(np.int64))
-            )
-        return self._codes[name]
+from messages import Int64s, Mark, Packet, Partial, SessionPieces, UInt64s
+from operators.codes import TextCodes, combine, first_of_runs, group_edges
+from operators.intake import Taken
+from operators.session_pieces import pieces_of
+from operators.session_spec import AnyWindow, SessionWindow
+from operators.session_values import SessionValues
+from operators.spec import ApproxDistinct, Distinct, Window
+from operators.tick import Tick
 
 
 class Partials:
@@ -62,121 +33,84 @@ class Partials:
 
     def __init__(
         self,
-        windows: Sequence[Window],
+        windows: Sequence[AnyWindow],
         group_names: Mapping[str, Sequence[str]],
         texts: TextCodes,
     ) -> None:
         self._windows = tuple(windows)
         self._names = group_names
         self._edges = {window.name: group_edges(window.groups) for window in windows}
+        self._sessions = {
+            window.name: SessionValues(window.values)
+            for window in windows
+            if isinstance(window, SessionWindow)
+        }
         self._texts = texts
 
     def packets(self, taken: Sequence[Taken]) -> list[Packet]:
         """Return one packet for each group that has something to hear."""
         marks: tuple[Mark, ...] = tuple(mark for one in taken for mark in one.marks)
         rows = [part for one in taken for part in one.rows]
-        partials: dict[str, list[Partial]] = {}
+        partials: dict[str, list[Partial | SessionPieces]] = {}
         if rows:
-            columns = _Columns(rows)
+            tick = Tick(rows, self._texts)
             for index, window in enumerate(self._windows):
-                counted = _counted_rows(rows, index)
-                for name, partial in self._aggregate(window, columns, counted):
-                    partials.setdefault(name, []).append(partial)
+                names = self._names[window.name]
+                for group, partial in self._aggregate(window, tick, tick.counted(index)):
+                    partials.setdefault(names[group], []).append(partial)
         self._texts.forget()
         if marks:
-            names = [name for window in self._windows for name in self._names[window.name]]
+            hear = [name for window in self._windows for name in self._names[window.name]]
         else:
-            names = list(partials)
-        return [Packet(name, marks, tuple(partials.get(name, ()))) for name in names]
+            hear = list(partials)
+        return [Packet(name, marks, tuple(partials.get(name, ()))) for name in hear]
 
     def _aggregate(
-        self, window: Window, columns: _Columns, counted: Int64s | None
-    ) -> Iterator[tuple[str, Partial]]:
-        """Yield (group name, partial) for each window and group that has rows."""
-        length_us = window.length_seconds * _US_PER_SECOND
-        starts_us = columns.times_us - columns.times_us % length_us
-        codes = combine([columns.codes(name) for name in window.key])
-        order = _order(starts_us, codes, counted)
-        if len(order) == 0:
-            return
-        starts_us, codes = starts_us[order], codes[order]
-        begins = first_of_runs(starts_us, codes)
-        counts = np.diff(begins, append=len(order))
-        run_starts, run_codes = starts_us[begins], codes[begins]
-        first_rows = order[begins]
-        arrays = self._arrays(window, columns, order, begins)
-        members = [
-            combine([codes, columns.codes(value.of)[order]])
-            for value in window.values
-            if isinstance(value, Distinct)
-        ]
-        run_of_row = np.repeat(np.arange(len(begins)), counts) if members else begins
-        ends = np.append(begins, len(order))
-        keys = self._keys(window, columns, first_rows)
-        for group, (lo, hi) in _cut(run_starts, run_codes, self._edges[window.name]):
-            yield (
-                self._names[window.name][group],
-                Partial(
-                    start_us=int(run_starts[lo]),
-                    codes=run_codes[lo:hi],
-                    keys=None if keys is None else tuple(keys[lo:hi]),
-                    values=tuple(array[lo:hi] for array in arrays),
-                    members=tuple(
-                        (pairs[ends[lo] : ends[hi]], run_of_row[ends[lo] : ends[hi]] - lo)
-                        for pairs in members
-                    ),
-                    events=int(counts[lo:hi].sum()),
+        self, window: AnyWindow, tick: Tick, counted: Int64s | None
+    ) -> Iterator[tuple[int, Partial | SessionPieces]]:
+        edges = self._edges[window.name]
+        if isinstance(window, SessionWindow):
+            return pieces_of(window, self._sessions[window.name], tick, counted, edges)
+        return _partials_of(window, tick, counted, edges)
+
+
+def _partials_of(
+    window: Window, tick: Tick, counted: Int64s | None, edges: UInt64s
+) -> Iterator[tuple[int, Partial]]:
+    """Yield (group, partial) for each window and group that has rows."""
+    starts_us = tick.times_us - tick.times_us % window.grain_us
+    codes = tick.key_codes(window.key)
+    order = _order(starts_us, codes, counted)
+    if len(order) == 0:
+        return
+    starts_us, codes = starts_us[order], codes[order]
+    begins = first_of_runs(starts_us, codes)
+    counts = np.diff(begins, append=len(order))
+    run_starts, run_codes = starts_us[begins], codes[begins]
+    arrays = tick.accumulated(window.values, order, begins)
+    members = [
+        combine([codes, tick.codes(value.of)[order]])
+        for value in window.values
+        if isinstance(value, Distinct | ApproxDistinct)
+    ]
+    run_of_row = np.repeat(np.arange(len(begins)), counts) if members else begins
+    ends = np.append(begins, len(order))
+    keys = tick.keys(window.key, order[begins])
+    for group, (lo, hi) in _cut(run_starts, run_codes, edges):
+        yield (
+            group,
+            Partial(
+                start_us=int(run_starts[lo]),
+                codes=run_codes[lo:hi],
+                keys=None if keys is None else tuple(keys[lo:hi]),
+                values=tuple(array[lo:hi] for array in arrays),
+                members=tuple(
+                    (pairs[ends[lo] : ends[hi]], run_of_row[ends[lo] : ends[hi]] - lo)
+                    for pairs in members
                 ),
-            )
-
-    def _arrays(
-        self,
-        window: Window,
-        columns: _Columns,
-        order: Int64s,
-        begins: npt.NDArray[np.intp],
-    ) -> list[Int64s]:
-        arrays: list[Int64s] = []
-        for accumulator in accumulators_of(window.values):
-            value = window.values[accumulator.value]
-            if isinstance(value, Distinct):
-                arrays.append(np.zeros(len(begins), np.int64))  # grows by the new pairs, later
-                continue
-            matches = None
-            where = None if isinstance(value, First | Last) else value.where
-            if where is not None:
-                wanted = self._texts.of(where.choices, len(where.choices))
-                matches = np.isin(columns.codes(where.field), wanted)
-            arrays.append(accumulate(accumulator, columns.columns, matches, order, begins))
-        return arrays
-
-    def _keys(
-        self, window: Window, columns: _Columns, rows: Int64s
-    ) -> list[tuple[Scalar, ...]] | None:
-        """Return the keys at `rows`; None for one integer: its code can be turned back."""
-        parts: list[list[Scalar]] = []
-        for name in window.key:
-            entries = columns.columns[name][rows]
-            if entries.dtype == np.uint64:
-                parts.append([self._texts.text_of(code) for code in entries.tolist()])
-            elif len(window.key) == 1:
-                return None
-            else:
-                parts.append(entries.tolist())
-        return list(zip(*parts, strict=True))
-
-
-def _counted_rows(rows: Sequence[Rows], window: int) -> Int64s | None:
-    """Return the rows of all parts together that a window counts; None for all."""
-    if all(part.counted[window] is None for part in rows):
-        return None
-    found: list[Int64s] = []
-    offset = 0
-    for part in rows:
-        size, counted = len(part.times_us), part.counted[window]
-        found.append(offset + (np.arange(size) if counted is None else counted))
-        offset += size
-    return np.concatenate(found)
+                events=int(counts[lo:hi].sum()),
+            ),
+        )
 
 
 def _order(starts_us: Int64s, codes: UInt64s, rows: Int64s | None) -> Int64s:

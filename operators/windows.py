@@ -16,7 +16,8 @@ import numpy.typing as npt
 from messages import Int64s, Partial, Scalar, UInt64s
 from operators.accumulators import accumulators_of
 from operators.codes import first_of_runs, integers_of
-from operators.spec import Distinct, Window
+from operators.hyperloglog import Registers, add_codes, empty_registers, estimates
+from operators.spec import ApproxDistinct, Distinct, Window
 
 _US_PER_SECOND = 1_000_000
 
@@ -30,12 +31,17 @@ class OpenWindow:
         arrays: One int64[n] an accumulator.
         pairs: For each distinct count, the distinct pairs' codes, ascending.
         keys: Key by code, where codes can't be turned back.
+        registers: For each approximate count, one row of registers a key.
+        changed: bool[n], the keys that have changed since their interim rows were written; None
+            where there are none.
     """
 
     codes: UInt64s
     arrays: list[Int64s]
     pairs: list[UInt64s]
     keys: dict[int, tuple[Scalar, ...]] = field(default_factory=dict)
+    registers: list[Registers] = field(default_factory=list)
+    changed: npt.NDArray[np.bool_] | None = None
 
     def keys_of(self, codes: UInt64s) -> list[tuple[Scalar, ...]]:
         """Return the keys of these codes."""
@@ -64,11 +70,18 @@ class OpenWindows:
     def __init__(self, spec: Window, state: dict[str, Any] | None = None) -> None:
         self.length_us = spec.length_seconds * _US_PER_SECOND
         self._accumulators = accumulators_of(spec.values)
-        self._distinct_rows = [
-            index
-            for index, accumulator in enumerate(self._accumulators)
-            if isinstance(spec.values[accumulator.value], Distinct)
-        ]
+        self._exact: list[tuple[int, int]] = []  # of each: its members' place, its accumulator
+        self._approximate: list[tuple[int, int]] = []
+        self._bits: list[int] = []
+        for index, accumulator in enumerate(self._accumulators):
+            value = spec.values[accumulator.value]
+            members = len(self._exact) + len(self._approximate)
+            if isinstance(value, Distinct):
+                self._exact.append((members, index))
+            elif isinstance(value, ApproxDistinct):
+                self._approximate.append((members, index))
+                self._bits.append(value.bits)
+        self._keeps_changes = spec.interim_seconds > 0
         self._open: dict[int, OpenWindow] = {}
         if state is not None:
             self._open = {start: OpenWindow(*parts) for start, parts in state["open"].items()}
@@ -80,7 +93,14 @@ class OpenWindows:
         """Return the state; its arrays are the live ones, so serialise it at once."""
         return {
             "open": {
-                start: (window.codes, window.arrays, window.pairs, window.keys)
+                start: (
+                    window.codes,
+                    window.arrays,
+                    window.pairs,
+                    window.keys,
+                    window.registers,
+                    window.changed,
+                )
                 for start, window in self._open.items()
             }
         }
@@ -92,7 +112,9 @@ class OpenWindows:
             window = self._open[partial.start_us] = OpenWindow(
                 codes=np.empty(0, np.uint64),
                 arrays=[np.empty(0, np.int64) for _ in self._accumulators],
-                pairs=[np.empty(0, np.uint64) for _ in self._distinct_rows],
+                pairs=[np.empty(0, np.uint64) for _ in self._exact],
+                registers=[empty_registers(0, bits) for bits in self._bits],
+                changed=np.empty(0, bool) if self._keeps_changes else None,
             )
         at = np.searchsorted(window.codes, partial.codes)
         is_new = np.ones(len(at), bool)
@@ -106,15 +128,46 @@ class OpenWindows:
             window.arrays, before, partial.values, self._accumulators, strict=True
         ):
             array[at] = accumulator.merge(was, added)
-        for which, index in enumerate(self._distinct_rows):
-            window.pairs[which], new_pairs = _add_pairs(window.pairs[which], partial, which)
+        for which, (members, index) in enumerate(self._exact):
+            window.pairs[which], new_pairs = _add_pairs(window.pairs[which], partial, members)
             window.arrays[index][at] += new_pairs
+        for registers, (members, _) in zip(window.registers, self._approximate, strict=True):
+            codes, key_of_code = partial.members[members]
+            add_codes(registers, at[key_of_code], codes)
+        if window.changed is not None:
+            window.changed[at] = True
         return Change(window, at, before)
 
     def close(self, watermark_us: int) -> list[tuple[int, OpenWindow]]:
         """Take out the windows whose end the watermark has reached, oldest first."""
         ripe = sorted(start for start in self._open if start + self.length_us <= watermark_us)
-        return [(start, self._open.pop(start)) for start in ripe]
+        closed = [(start, self._open.pop(start)) for start in ripe]
+        for _, window in closed:
+            self._estimate(window)
+        return closed
+
+    def changed(self, watermark_us: int) -> list[tuple[int, OpenWindow]]:
+        """Return the keys that have changed since the last time, of windows that have begun."""
+        found: list[tuple[int, OpenWindow]] = []
+        for start_us, window in sorted(self._open.items()):
+            if start_us <= watermark_us and window.changed is not None and window.changed.any():
+                rows = np.flatnonzero(window.changed)
+                window.changed[:] = False
+                part = OpenWindow(
+                    window.codes[rows],
+                    [array[rows] for array in window.arrays],
+                    [],
+                    window.keys,
+                    [registers[rows] for registers in window.registers],
+                )
+                self._estimate(part)
+                found.append((start_us, part))
+        return found
+
+    def _estimate(self, window: OpenWindow) -> None:
+        """Write approximate counts where exact ones stand already."""
+        for registers, (_, index) in zip(window.registers, self._approximate, strict=True):
+            window.arrays[index][:] = np.rint(estimates(registers)).astype(np.int64)
 
     def _insert(
         self, window: OpenWindow, partial: Partial, at: Int64s, is_new: npt.NDArray[np.bool_]
@@ -131,6 +184,14 @@ class OpenWindows:
             entries = np.full(len(was_there), accumulator.identity, np.int64)
             entries[was_there] = window.arrays[index]
             window.arrays[index] = entries
+        for which, registers in enumerate(window.registers):
+            grown_registers = np.zeros((len(was_there), registers.shape[1]), np.uint8)
+            grown_registers[was_there] = registers
+            window.registers[which] = grown_registers
+        if window.changed is not None:
+            changed = np.zeros(len(was_there), bool)
+            changed[was_there] = window.changed
+            window.changed = changed
         if partial.keys is not None:
             keys = compress(partial.keys, is_new.tolist())
             window.keys.update(zip(codes.tolist(), keys, strict=True))
@@ -148,9 +209,9 @@ def top_rows(window: OpenWindow, accumulator: int, most: int) -> Int64s:
     return rows
 
 
-def _add_pairs(pairs: UInt64s, partial: Partial, which: int) -> tuple[UInt64s, Int64s]:
+def _add_pairs(pairs: UInt64s, partial: Partial, members: int) -> tuple[UInt64s, Int64s]:
     """Add a partial's distinct pairs; return all pairs, and how many were new for each key."""
-    codes, key_of_pair = partial.members[which]
+    codes, key_of_pair = partial.members[members]
     order = np.argsort(codes)
     order = order[first_of_runs(codes[order])]
     codes, key_of_pair = codes[order], key_of_pair[order]

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import pickle
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from fractions import Fraction
@@ -39,6 +39,7 @@ from operators.decode import Decoder
 from operators.intake import Intake, Taken
 from operators.key_group import KeyGroup
 from operators.partials import Partials
+from operators.session_spec import AnyWindow
 from operators.spec import (
     Allow,
     Count,
@@ -282,7 +283,7 @@ class Worker:
     """A process: slots with their intakes, and what makes packets of their rows."""
 
     slots: dict[str, list[str]]  # name: shards
-    windows: tuple[Window, ...]
+    windows: tuple[AnyWindow, ...]
     names: dict[str, list[str]]
 
     def __post_init__(self) -> None:
@@ -307,15 +308,17 @@ class Worker:
 class Run:
     """A random run over some events: who reads what, when, and who hears of it when."""
 
+    worker = Worker
+
     def __init__(
         self,
         shards: dict[str, list[Event]],
-        windows: tuple[Window, ...],
+        windows: Sequence[AnyWindow],
         random: Random,
         early: bool,
     ) -> None:
         self.random = random
-        self.windows = windows
+        self.windows = tuple(windows)
         self.early = early
         self.queues = {shard: list(events) for shard, events in shards.items()}
         self.names = {
@@ -326,9 +329,9 @@ class Run:
         for shard in shards:
             self.slots[random.choice(list(self.slots))].append(shard)
         self.workers = [
-            Worker(
+            self.worker(
                 {slot: self.slots[slot] for slot in list(self.slots)[place::count]},
-                windows,
+                self.windows,
                 self.names,
             )
             for count in [random.randint(1, 3)]
@@ -344,6 +347,7 @@ class Run:
 
     def group(self, name: str, state: bytes | None) -> KeyGroup:
         window = next(w for w in self.windows if w.name == name.partition("/")[0])
+        assert isinstance(window, Window)
         return KeyGroup(
             name,
             "shop",
