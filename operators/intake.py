@@ -18,10 +18,10 @@ import metrics
 from messages import Block, Ended, EndOfInput, Events, Int64s, Late, Mark, Reject, Seen
 from operators.allow import AllowList
 from operators.decode import Column, Decoded, Decodes, Rejected
+from operators.filters import Filters
 from operators.lateness import NO_TIME, judge_by_arrival, judge_by_jump, late_rows
-from operators.spec import Window
+from operators.session_spec import AnyWindow
 
-_US_PER_SECOND = 1_000_000
 STATE_VERSION = 1
 
 Writes = Callable[[Mapping[str, Column], Int64s], Iterator[dict[str, str]]]
@@ -70,6 +70,7 @@ class Intake:
         windows: The windows that will count the events.
         disorder_us: The allowed disorder.
         allowed: Whose events some windows don't count.
+        filters: Which events windows count; by default all of them.
         writes: Makes rows of single events, late ones included; None if nobody wants them.
         state: What `snapshot` returned, or None.
     """
@@ -78,11 +79,12 @@ class Intake:
         self,
         domain: str,
         decoder: Decodes,
-        windows: Sequence[Window],
+        windows: Sequence[AnyWindow],
         disorder_us: int,
         state: dict[str, Any] | None = None,
         *,
         allowed: AllowList | None = None,
+        filters: Filters | None = None,
         writes: Writes | None = None,
     ) -> None:
         self._domain = domain
@@ -90,6 +92,7 @@ class Intake:
         self._disorder_us = disorder_us
         self._decoder = decoder
         self._allowed = allowed
+        self._filters = filters
         self._writes = writes
         self._shards: dict[str, _Shard] = {}
         self.ledger: Counter[str] = Counter()
@@ -180,14 +183,19 @@ class Intake:
         times_us = decoded.times_us if len(events) == size else decoded.times_us[events]
         counted: list[Int64s | None] = []
         allowed = self._allowed.rows(decoded.columns) if self._allowed else None
-        for window in self._windows:
-            length_us = window.length_seconds * _US_PER_SECOND
-            late = late_rows(times_us, before_us, length_us, self._disorder_us)
+        for index, window in enumerate(self._windows):
+            late = late_rows(times_us, before_us, window.grain_us, self._disorder_us)
+            passes = self._filters.passes(index, decoded.columns) if self._filters else None
+            if passes is not None:
+                passes = passes[events]
+                late &= passes  # what a window doesn't count isn't late for it
+            if allowed is not None and not window.all_clients:
+                passes = ~allowed[events] if passes is None else passes & ~allowed[events]
             late_events = events[late]
             if len(late_events):
                 self._set_late_aside(block, decoded, late_events, window, taken)
-            if allowed is not None and not window.all_clients:
-                kept = events[~late & ~allowed[events]]
+            if passes is not None:
+                kept = events[~late & passes]
                 filtered = len(events) - len(late_events) - len(kept)
                 self.ledger[f"filtered.{window.name}"] += filtered
                 counted.append(kept)
@@ -198,18 +206,17 @@ class Intake:
         return Rows(decoded.columns, decoded.times_us, tuple(counted), len(events))
 
     def _set_late_aside(
-        self, block: Block, decoded: Decoded, rows: Int64s, window: Window, taken: Taken
+        self, block: Block, decoded: Decoded, rows: Int64s, window: AnyWindow, taken: Taken
     ) -> None:
         self.ledger[f"late.{window.name}"] += len(rows)
         metrics.late_events.labels(self._domain, window.name).inc(len(rows))
-        length_us = window.length_seconds * _US_PER_SECOND
         for row in rows.tolist():
             time_us = int(decoded.times_us[row])
             taken.aside.append(
                 Late(
                     domain=self._domain,
                     aggregate=window.name,
-                    window_start_us=time_us - time_us % length_us,
+                    window_start_us=time_us - time_us % window.grain_us,
                     event_time_us=time_us,
                     shard=block.shard,
                     sequence_number=str(block.sequence_numbers[decoded.source_of(row)]),
