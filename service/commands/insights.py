@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import orjson
 import typer
@@ -15,14 +17,15 @@ from botocore.exceptions import BotoCoreError, ClientError
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
 from rich.table import Table
+from rich.text import Text
 
-from errors import SettingsError
 from service.aws import Aws, explain
 from service.commands.run import load
 from service.insights import places
-from service.insights.answers import Answer, Insights, answer
 from service.insights.charts import shown
-from service.insights.report import page, read_texts
+
+if TYPE_CHECKING:
+    from service.insights.answers import Answer
 
 _SHOWN_ROWS = 30
 
@@ -45,38 +48,43 @@ def insights(
 
     Example: kinewax insights s3://my-archive/raw/ --html report.html
     """
-    found = read(place, config, endpoint_url)
+    # DuckDB is loaded for this command alone: the others start faster without.
+    from service.insights.answers import answer
+    from service.insights.report import read_texts, write
+
+    with _here(place, config, endpoint_url) as path:
+        found = answer(path, place)
     if html is not None:
-        write(found, html)
+        write(found, html, datetime.now(UTC))
     if as_json:
         sys.stdout.buffer.write(orjson.dumps(found.as_json(), option=orjson.OPT_APPEND_NEWLINE))
     elif html is not None:
         typer.echo(f"wrote {html.absolute()}")
     else:
-        _show(found, Console(highlight=False, no_color="NO_COLOR" in os.environ))
+        console = Console(highlight=False, no_color="NO_COLOR" in os.environ)
+        for text in read_texts(found):
+            console.print(text, style="dim", markup=False, soft_wrap=True)
+        for one in found.answers:
+            _show(one, console)
 
 
-def read(place: str, config: Path | None, endpoint_url: str | None) -> Insights:
-    """Answer all questions of a place.
-
-    Args:
-        place: A path or URL.
-        config: The TOML file that was named.
-        endpoint_url: The address of a local AWS server.
-    """
+@contextmanager
+def _here(place: str, config: Path | None, endpoint_url: str | None) -> Iterator[Path]:
+    """Yield where a place is on this machine: objects are copied for as long as they are needed."""
     if not places.is_s3(place):
-        return answer(places.local(place), place)
+        yield places.local(place)
+        return
     given = {"aws.endpoint_url": ("--endpoint-url", endpoint_url)}
     aws = Aws(load("", config, given).settings.aws)
+    bar = Progress(
+        TextColumn("reading {task.description}"),
+        BarColumn(),
+        DownloadColumn(),
+        console=Console(stderr=True),
+        transient=True,
+        disable=not sys.stderr.isatty(),
+    )
     with tempfile.TemporaryDirectory(prefix="kinewax-objects-") as folder:
-        bar = Progress(
-            TextColumn("reading {task.description}"),
-            BarColumn(),
-            DownloadColumn(),
-            console=Console(stderr=True),
-            transient=True,
-            disable=not sys.stderr.isatty(),
-        )
         with bar:
             task = bar.add_task(place, total=None)
             try:
@@ -88,42 +96,22 @@ def read(place: str, config: Path | None, endpoint_url: str | None) -> Insights:
                 )
             except (ClientError, BotoCoreError) as error:
                 raise explain(error, place) from error
-        return answer(path, place)
+        yield path
 
 
-def write(found: Insights, path: Path) -> None:
-    """Write the page.
-
-    Raises:
-        SettingsError: It can't be written there.
-    """
-    made_at = datetime.now(UTC).strftime("%Y-%m-%d %H:%M")
-    try:
-        path.write_text(page(found, made_at), encoding="utf-8")
-    except OSError as error:
-        msg = f"can't write {path}: {error.strerror}"
-        raise SettingsError(msg, hint="name another file with --html") from error
-
-
-def _show(found: Insights, console: Console) -> None:
-    for text in read_texts(found):
-        console.print(text, style="dim", markup=False, soft_wrap=True)
-    for one in found.answers:
-        console.print(f"\n{one.question.title}", style="bold", markup=False)
-        console.print(one.question.text, markup=False)
-        console.print(_table(one))
-        if len(one.rows) > _SHOWN_ROWS:
-            console.print(f"and {len(one.rows) - _SHOWN_ROWS:,} rows more: --json has them all")
-
-
-def _table(one: Answer) -> Table | str:
+def _show(one: Answer, console: Console) -> None:
+    console.print(f"\n{one.question.title}", style="bold", markup=False)
+    console.print(one.question.text, markup=False)
     if not one.rows:
-        return "(nothing)"
+        console.print("(nothing)")
+        return
     table = Table(box=None, pad_edge=False)
     for name, value in zip(one.columns, one.rows[0], strict=True):
         numeric = isinstance(value, int | float)
         table.add_column(name.replace("_", " "), justify="right" if numeric else "left")
     for row in one.rows[:_SHOWN_ROWS]:
         cells = (shown(cell) if isinstance(cell, int | float) else str(cell) for cell in row)
-        table.add_row(*cells)
-    return table
+        table.add_row(*(Text(cell) for cell in cells))
+    console.print(table)
+    if len(one.rows) > _SHOWN_ROWS:
+        console.print(f"and {len(one.rows) - _SHOWN_ROWS:,} rows more: --json has them all")

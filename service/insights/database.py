@@ -86,8 +86,9 @@ class Database:
             select = self._reader(shape, paths, columns)
             into = f"INSERT INTO {name}" if number else f"CREATE TABLE {name} AS"
             self._connection.execute(f"{into} {select}")
-        # A line of CSV that has no columns to it was passed over, and noted.
-        broken = self._count("reject_errors") if self._has_csv(shapes) else 0
+        # A line of CSV that doesn't fit its columns was passed over, and noted, maybe twice.
+        has_csv = any(shape.format == "csv" for shape in shapes)
+        broken = self._count(_BROKEN_LINES) if has_csv else 0
         records = self._count(name)
         if isinstance(table, Rows):
             kept = self._make_row_views(table)
@@ -110,9 +111,6 @@ class Database:
         self._connection.execute(f"CREATE {kind} {view} AS {select}")
         if self._count(view):
             self._filled.add(view)
-
-    def _has_csv(self, shapes: dict[Shape, list[Path]]) -> bool:
-        return any(shape.format == "csv" for shape in shapes)
 
     def _count(self, relation: str) -> int:
         return int(self._connection.execute(f"SELECT COUNT(*) FROM {relation}").fetchall()[0][0])
@@ -168,6 +166,7 @@ class Database:
 
 # ---- columns ------------------------------------------------------------------------------------
 
+_BROKEN_LINES = "(SELECT DISTINCT scan_id, file_id, line FROM reject_errors)"
 _NEWEST = "TRY_CAST(emitted_at AS TIMESTAMP)"
 
 

@@ -7,12 +7,14 @@ Content-Security-Policy says so to the browser.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import datetime
 from html import escape
 from pathlib import Path
 from string import Template
 
+from errors import SettingsError
 from service.insights.answers import Answer, Insights, Plain
-from service.insights.charts import Bar, Line, bars, lines, movers, shown
+from service.insights.charts import NARROW, Bar, Line, bars, lines, movers, shown
 from service.insights.queries import Chart
 
 _TEMPLATE = Path(__file__).with_name("report.html")
@@ -39,20 +41,33 @@ def page(insights: Insights, made_at: str) -> str:
     )
 
 
+def write(insights: Insights, path: Path, made_at: datetime) -> None:
+    """Write the page to a file.
+
+    Raises:
+        SettingsError: It can't be written there.
+    """
+    try:
+        path.write_text(page(insights, f"{made_at:%Y-%m-%d %H:%M}"), encoding="utf-8")
+    except OSError as error:
+        msg = f"can't write {path}: {error.strerror}"
+        raise SettingsError(msg, hint="name another file") from error
+
+
 def read_texts(insights: Insights) -> list[str]:
     """Say in a sentence each what was read, and what wasn't."""
     texts = [
-        f"{one.records:,} records of {one.table} in {_files(one.files)}"
+        f"{_counted(one.records, 'record')} of {one.table} in {_counted(one.files, 'file')}"
         + (f", {one.rejected:,} of them rejected" if one.rejected else "")
         for one in insights.readings
     ]
     if insights.others:
-        texts.append(f"{_files(len(insights.others))} of other kinds left alone")
+        texts.append(f"{_counted(len(insights.others), 'file')} of other kinds left alone")
     return texts
 
 
-def _files(count: int) -> str:
-    return f"{count:,} file{'' if count == 1 else 's'}"
+def _counted(count: int, what: str) -> str:
+    return f"{count:,} {what}{'' if count == 1 else 's'}"
 
 
 def _section(answer: Answer) -> str:
@@ -88,19 +103,22 @@ def _bars(chart: Chart, rows: Sequence[Row], name: str) -> str:
     for row in rows:
         groups.setdefault(_group(by, row[by]), []).append(row)
     drawn = (
-        _figure(bars(list(_each_bar(chart, of)), f"{name}, {group}"), group)
+        _figure(bars(list(_each_bar(chart, of)), f"{name}, {group}", NARROW), group)
         for group, of in groups.items()
     )
     return f'<div class="many">{"".join(drawn)}</div>'
 
 
 def _lines(chart: Chart, rows: Sequence[Row], name: str) -> str:
+    """Draw lines over times; of one time alone, which makes no line, bars."""
+    columns = chart.columns["y"].split(",")
     places = [_text(row[chart.columns["x"]]) for row in rows]
-    found = [
-        Line(column, [_number(row[column]) for row in rows])
-        for column in chart.columns["y"].split(",")
-    ]
-    return _figure(lines(places, found, name))
+    if len(rows) == 1:
+        values = [Bar(column, _number(rows[0][column])) for column in columns]
+        return _figure(bars(values, name), places[0])
+    at = [datetime.fromisoformat(place).timestamp() for place in places]
+    found = [Line(column, [_number(row[column]) for row in rows]) for column in columns]
+    return _figure(lines(places, at, found, name))
 
 
 def _movers(chart: Chart, rows: Sequence[Row], name: str) -> str:
@@ -148,8 +166,8 @@ def _table(answer: Answer) -> str:
     body = "".join(f"<tr>{''.join(map(_cell, row))}</tr>" for row in answer.rows)
     opened = " open" if len(answer.rows) <= _OPEN_UP_TO else ""
     return (
-        f"<details{opened}><summary>{len(answer.rows):,} rows</summary><table><thead><tr>{head}"
-        f"</tr></thead><tbody>{body}</tbody></table></details>"
+        f"<details{opened}><summary>{_counted(len(answer.rows), 'row')}</summary>"
+        f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></details>"
     )
 
 

@@ -1,0 +1,217 @@
+"""`kinewax insights` answers from any archive, and says what it could not read."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import orjson
+import pytest
+
+from service.insights.answers import Insights, answer
+from tests.conftest import CommandLine
+from tests.deploy.expectations import answers_of
+from tests.deploy.test_redshift import CLICKS
+from tests.servers import REGION, Clients
+
+
+def rows_by_name(insights: Insights) -> dict[str, list[dict[str, Any]]]:
+    return {one["name"]: one["rows"] for one in insights.as_json()["insights"]}  # type: ignore[attr-defined]
+
+
+def as_parquet(sample: Path, folder: Path) -> None:
+    source = f"read_csv('{sample}', header = true)"
+    duckdb.execute(f"COPY (SELECT * FROM {source}) TO '{folder / 'x.parquet'}' (FORMAT parquet)")
+
+
+def as_csv(sample: Path, folder: Path) -> None:
+    content = sample.read_bytes()
+    (folder / "x.csv").write_bytes(b"\xef\xbb\xbf" + content)
+
+
+def as_gzip_lines(sample: Path, folder: Path) -> None:
+    lines = as_lines(sample)
+    for number in range(3):
+        below = folder / "2019" / "10" / "01" / f"{number:02d}"
+        below.mkdir(parents=True)
+        (below / "archive-1").write_bytes(gzip.compress(b"\n".join(lines[number::3])))
+
+
+def as_pretty_objects(sample: Path, folder: Path) -> None:
+    objects = (orjson.dumps(orjson.loads(x), option=orjson.OPT_INDENT_2) for x in as_lines(sample))
+    (folder / "archive-1").write_bytes(b"".join(objects))
+
+
+def as_numbers(sample: Path, folder: Path) -> None:
+    """Write what are numbers as numbers, and a time that has a zone of its own."""
+    lines = []
+    for line in as_lines(sample):
+        event = orjson.loads(line)
+        day, clock, _ = event["event_time"].split(" ")
+        hour = int(clock[:2])
+        lines.append(
+            {
+                **event,
+                "user_id": int(event["user_id"]),
+                "price": float(event["price"]),
+                "brand": event["brand"] or None,
+                "event_time": f"{day}T{hour + 2:02d}{clock[2:]}+02:00",
+            }
+        )
+    (folder / "archive-1").write_bytes(b"\n".join(map(orjson.dumps, lines)))
+
+
+def as_lines(sample: Path) -> list[bytes]:
+    with sample.open(newline="") as file:
+        return [orjson.dumps(row) for row in csv.DictReader(file)]
+
+
+@pytest.mark.parametrize(
+    "write", [as_csv, as_parquet, as_gzip_lines, as_pretty_objects, as_numbers]
+)
+def test_the_sample_gives_every_expected_number_however_it_is_archived(
+    write: Callable[[Path, Path], None], sample: Path, expected: dict[str, Any], tmp_path: Path
+):
+    write(sample, tmp_path)
+
+    insights = answer(tmp_path, "here")
+
+    assert answers_of(rows_by_name(insights)) == expected
+    (reading,) = insights.readings
+    assert (reading.records, reading.rejected) == (4_999, 0)
+
+
+def test_what_is_no_event_is_counted_and_stops_nothing(sample: Path, tmp_path: Path):
+    lines = as_lines(sample)[:100]
+    first = orjson.loads(lines[0])
+    bad = [
+        b"not json",
+        b"[1]",
+        orjson.dumps({**first, "user_id": "x"}),
+        orjson.dumps({**first, "event_time": "2019-99-99 00:00:00 UTC"}),
+        orjson.dumps({key: value for key, value in first.items() if key != "event_type"}),
+    ]
+    (tmp_path / "archive-1").write_bytes(b"\n".join([*lines[:50], *bad, *lines[50:]]))
+    short = b"event_time,event_type,price,user_id,brand\n2019-10-01 00:00:00 UTC,view,1,7,\n"
+    (tmp_path / "archive.csv").write_bytes(short + b"2019-10-01 00:00:00 UTC,view,1,8,a,b,c\n")
+    (tmp_path / "broken.gz").write_bytes(gzip.compress(lines[0])[:10])
+
+    insights = answer(tmp_path, "here")
+
+    (reading,) = insights.readings
+    assert (reading.files, reading.records, reading.rejected) == (2, 107, 6)
+    assert [(path.name, why) for path, why in insights.others.items()] == [
+        ("broken.gz", "is no sound gzip")
+    ]
+    assert rows_by_name(insights)["daily_visitors"][0]["events"] == 101
+
+
+def test_the_files_of_a_run_are_answered_from_its_aggregates(
+    delivered: Path, expected: dict[str, Any]
+):
+    insights = answer(delivered, "here")
+
+    assert {one.question.asks for one in insights.answers} == {"aggregates"}
+    found = rows_by_name(insights)
+    brands = [list(row.values())[:4] for row in found["brands_to_promote"]]
+    assert brands == expected["brands_views>=30_lowest_purchase_per_view"]
+    top = [
+        [row["category"], row["events"]]
+        for row in found["categories_by_hour"]
+        if row["hour_of_day"] == 2
+    ]
+    assert top == expected["top5_categories_per_hour"]["2"]
+
+
+def test_events_are_asked_where_there_are_both(delivered: Path, sample: Path, tmp_path: Path):
+    (tmp_path / "results").symlink_to(delivered)
+    for file in (delivered / "aggregates").iterdir():
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    (tmp_path / "raw.csv").write_bytes(sample.read_bytes())
+
+    insights = answer(tmp_path, "here")
+
+    assert {one.table for one in insights.readings} == {"ecommerce_rows", "ecommerce_raw"}
+    assert {one.question.asks for one in insights.answers} == {"events"}
+
+
+def test_clicks_have_questions_of_their_own(tmp_path: Path):
+    (tmp_path / "archive-1").write_bytes(CLICKS)
+
+    found = rows_by_name(answer(tmp_path, "here"))
+
+    assert found["total"] == [{"events": 5}]
+    assert found["purchases_by_product"] == [
+        {"product": "bags", "purchases": 2, "amount": 150},
+        {"product": "shoes", "purchases": 1, "amount": 50},
+    ]
+
+
+# ---- the command --------------------------------------------------------------------------------
+
+
+def test_objects_in_s3_are_answered_from(
+    kinewax: CommandLine,
+    moto: Clients,
+    unique_name: Callable[[str], str],
+    sample: Path,
+    expected: dict[str, Any],
+):
+    bucket = unique_name("archive")
+    moto("s3").create_bucket(
+        Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": REGION}
+    )
+    lines = as_lines(sample)
+    for number in range(4):
+        body = gzip.compress(b"\n".join(lines[number::4]))
+        moto("s3").put_object(Bucket=bucket, Key=f"raw/2019/10/01/{number:02d}/a", Body=body)
+    moto("s3").put_object(Bucket=bucket, Key="other/a", Body=b"{}")
+
+    done = kinewax.run("insights", f"s3://{bucket}/raw/", "--json", "--endpoint-url", moto.endpoint)
+
+    assert done.returncode == 0, done.stderr
+    found = {one["name"]: one["rows"] for one in json.loads(done.stdout)["insights"]}
+    assert answers_of(found) == expected
+
+
+def test_tables_are_printed_for_people(kinewax: CommandLine, sample: Path):
+    done = kinewax.run("insights", sample)
+
+    assert done.returncode == 0, done.stderr
+    assert "4,999 records of ecommerce_raw in 1 file" in done.stdout
+    assert "Carts that nobody paid for" in done.stdout
+    assert "electronics.smartphone" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("place", "code", "words"),
+    [
+        ("nowhere", 3, "there is nothing at nowhere"),
+        ("empty", 3, "holds neither rows of aggregates nor events"),
+        ("http://example", 2, "can't be read"),
+        ("s3://", 2, "names no bucket"),
+    ],
+)
+def test_a_place_with_nothing_in_it_is_one_line_and_a_hint(
+    kinewax: CommandLine, tmp_path: Path, place: str, code: int, words: str
+):
+    (tmp_path / "empty").mkdir()
+
+    done = kinewax.run("insights", place, environment={"AWS_REGION": REGION})
+
+    assert done.returncode == code
+    assert words in done.stderr
+    assert "hint: " in done.stderr
+    assert len(done.stderr.splitlines()) == 2
+
+
+def test_a_missing_bucket_is_one_line_and_a_hint(kinewax: CommandLine, moto: Clients):
+    done = kinewax.run("insights", "s3://no-such-bucket/x", "--endpoint-url", moto.endpoint)
+
+    assert done.returncode == 3
+    assert "s3://no-such-bucket/x does not exist" in done.stderr
