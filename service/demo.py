@@ -4,7 +4,8 @@ A local AWS server, a producer and the service each run as a child process and t
 the latter two through the public command line. A minute of events waits on the stream when the
 service starts (so that an aggregate's window closes during the demo); then live events come, with
 attacks among them. What was found is read back from the table, the queue and the bucket by a
-bystander (`service.outside`), and compared with what the producer says that it planted.
+bystander (`service.outside`), and compared with what the producer says that it planted. Last, the
+marketing team's questions are asked of the bucket.
 """
 
 from __future__ import annotations
@@ -58,6 +59,7 @@ _LAST_WORD_SECONDS = 30.0
 _PRODUCER_STOP_SECONDS = 10.0
 _SERVICE_STOP_SECONDS = 40.0
 _NOTICES_SECONDS = 3.0
+_INSIGHTS_SECONDS = 60.0
 _SHOW_SECONDS = 0.25
 _METRICS_EVERY_SECONDS = 1.0
 _POLL_SECONDS = 0.05
@@ -171,6 +173,9 @@ def run_demo(options: DemoOptions, view: View) -> Verdict:
             how = "left no summary"
             raise service.failure(how)
         notices = _notices(queue, verdict.due(planted, rule))
+        view.step("answering the marketing team's questions from the bucket")
+        answers = _started(stack, Child("insights", _insights(out, server.endpoint), out))
+        answers.wait(_INSIGHTS_SECONDS)
         return verdict.judge(
             planted,
             {row.key: row for row in table.rows()},
@@ -236,6 +241,11 @@ def _live(options: DemoOptions, out: Path) -> list[str]:
         "--disorder",
         "500ms",
     ]
+
+
+def _insights(out: Path, endpoint: str) -> list[str]:
+    page = str(out / verdict.INSIGHTS_NAME)
+    return ["insights", f"s3://{BUCKET}", "--html", page, "--endpoint-url", endpoint]
 
 
 def _produce(options: DemoOptions, truth: Path, seed: int) -> list[str]:

@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from pathlib import Path
 
 import orjson
 from rich.console import Console, Group
@@ -16,7 +17,7 @@ from rich.text import Text
 
 from service.demo import Moment, View
 from service.outside import SeenRow
-from service.verdict import Verdict
+from service.verdict import INSIGHTS_NAME, Verdict
 
 _PLAIN_LINE_SECONDS = 2.0
 _FRAMES_PER_SECOND = 4
@@ -156,6 +157,11 @@ def summarise(report: Verdict, console: Console) -> None:
         for line in body.splitlines():
             console.print(f"  {line}", highlight=False, markup=False, soft_wrap=True)
     console.print()
+    console.print(
+        f"Insights, as a page with charts: {Path(report.out) / INSIGHTS_NAME}",
+        highlight=False,
+        soft_wrap=True,
+    )
     console.print(
         f"{report.seconds:.0f} s in all; alerts, aggregates, dead letters, summary and logs are "
         f"in {report.out}",

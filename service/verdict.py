@@ -11,6 +11,9 @@ from typing import Any
 from operators.spec import Threshold
 from service.outside import IncidentKey, Notice, SeenRow
 
+INSIGHTS_NAME = "insights.html"
+"""The page with the marketing team's answers, in the demo's directory."""
+
 # `Any`: what the producer's truth file and the service's summary hold, as JSON says it.
 Truth = Mapping[str, Any]
 
