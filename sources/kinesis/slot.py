@@ -87,6 +87,7 @@ class KinesisSlot:
         self._listed = False  # the first listing of this slot's life was taken in
         self._created_us: int | None = None  # of the stream; None before the first listing
         self._listing: Listing | None = None
+        self._closed: set[str] = set()  # shards that the listing names as parents
         self._greeted = False
         self._turn = 0
         if state is not None:
@@ -157,6 +158,7 @@ class KinesisSlot:
         self._check_stream(listing)
         new_round = self._listing is None or listing.round_number != self._listing.round_number
         self._listing = listing
+        self._closed = {parent for shard in listing.shards.values() for parent in shard.parents}
         # Every shard of the first listing begins at the start position, child or not. Later ones
         # were opened since: everything in them is new.
         start_us = None if self._listed else self._start_us
@@ -276,7 +278,10 @@ class KinesisSlot:
             gathered = []
             if isinstance(item, Tip):
                 owned.read_until_us = item.as_of_us
-                out.append(Idle(owned.shard.id, item.as_of_us))
+                # A closed shard that was found empty will end, and its children, which hold in its
+                # place then, may have rows from long before.
+                if owned.shard.id not in self._closed:
+                    out.append(Idle(owned.shard.id, item.as_of_us))
                 continue
             self._stop(owned.shard.id)
             if isinstance(item, End):

@@ -141,6 +141,19 @@ def test_idle_comes_behind_the_rows_that_were_read_before_it() -> None:
     assert idle == Idle(ROOT, stream.now_us)
 
 
+def test_a_closed_shard_is_never_idle_since_its_children_may_have_older_rows() -> None:
+    stream = FakeKinesis()
+    setup = Setup(stream)
+    setup.shared.list_shards()
+    setup.slot.poll()
+    stream.split(ROOT)
+    setup.shared.list_shards()
+    setup.slot.poll()
+    # kinesalite says of a closed shard without records that it is empty before it ends it.
+    setup.slot._readers[ROOT]._put_tip(stream.now_us)
+    assert setup.slot.poll() == []
+
+
 def test_a_poll_is_bounded_and_takes_turns(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sources.kinesis.slot._POLL_ROWS", 10)
     stream = FakeKinesis(2)
