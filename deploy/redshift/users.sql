@@ -3,40 +3,40 @@
 
 REVOKE ALL ON SCHEMA kinewax FROM PUBLIC;
 
-CREATE USER kinewax_firehose PASSWORD DISABLE;
+CREATE USER firehose_loader PASSWORD DISABLE;
 
-GRANT USAGE ON SCHEMA kinewax TO kinewax_firehose;
+GRANT USAGE ON SCHEMA kinewax TO firehose_loader;
 
-GRANT INSERT ON kinewax.ecommerce_rows TO kinewax_firehose;
+GRANT INSERT ON kinewax.ecommerce_rows TO firehose_loader;
 
-GRANT INSERT ON kinewax.access_logs_rows TO kinewax_firehose;
+GRANT INSERT ON kinewax.access_logs_rows TO firehose_loader;
 
-GRANT INSERT ON kinewax.ecommerce_raw TO kinewax_firehose;
+GRANT INSERT ON kinewax.ecommerce_raw TO firehose_loader;
 
-GRANT INSERT ON kinewax.clickstream_raw TO kinewax_firehose;
+GRANT INSERT ON kinewax.clickstream_raw TO firehose_loader;
 
-CREATE USER kinewax_reader PASSWORD DISABLE;
+CREATE USER insights_reader PASSWORD DISABLE;
 
-GRANT USAGE ON SCHEMA kinewax TO kinewax_reader;
+GRANT USAGE ON SCHEMA kinewax TO insights_reader;
 
-GRANT SELECT ON kinewax.ecommerce_trade TO kinewax_reader;
+GRANT SELECT ON kinewax.ecommerce_trade TO insights_reader;
 
-GRANT SELECT ON kinewax.access_logs_traffic_10s TO kinewax_reader;
+GRANT SELECT ON kinewax.access_logs_traffic_10s TO insights_reader;
 
-GRANT SELECT ON kinewax.access_logs_traffic_60s TO kinewax_reader;
+GRANT SELECT ON kinewax.access_logs_traffic_60s TO insights_reader;
 
-GRANT SELECT ON kinewax.access_logs_statuses_60s TO kinewax_reader;
+GRANT SELECT ON kinewax.access_logs_statuses_60s TO insights_reader;
 
-GRANT SELECT ON kinewax.access_logs_pages_60s TO kinewax_reader;
+GRANT SELECT ON kinewax.access_logs_pages_60s TO insights_reader;
 
-GRANT SELECT ON kinewax.access_logs_agents_60s TO kinewax_reader;
+GRANT SELECT ON kinewax.access_logs_agents_60s TO insights_reader;
 
-GRANT SELECT ON kinewax.access_logs_referrers_60s TO kinewax_reader;
+GRANT SELECT ON kinewax.access_logs_referrers_60s TO insights_reader;
 
-GRANT SELECT ON kinewax.access_logs_unusual_traffic TO kinewax_reader;
+GRANT SELECT ON kinewax.access_logs_unusual_traffic TO insights_reader;
 
-GRANT SELECT ON kinewax.ecommerce_events TO kinewax_reader;
+GRANT SELECT ON kinewax.ecommerce_events TO insights_reader;
 
-GRANT SELECT ON kinewax.clickstream_events TO kinewax_reader;
+GRANT SELECT ON kinewax.clickstream_events TO insights_reader;
 
-ALTER USER kinewax_reader SET search_path TO kinewax;
+ALTER USER insights_reader SET search_path TO kinewax;

@@ -119,7 +119,7 @@ def answer(path: Path, place: str) -> Insights:
 def _asked(database: Database) -> list[Question]:
     chosen: dict[tuple[str, str], Question] = {}
     for one in questions():
-        if not database.has(one.reads):
+        if not all(map(database.has, one.reads)):
             continue
         known = chosen.get((one.domain, one.name))
         if known is None or one.asks == "events":

@@ -2,7 +2,7 @@
 
     -- 3. Carts that nobody paid for                            place among its domain's, title
     -- How often something was put into a cart and not bought.  a sentence or more
-    -- reads: ecommerce_events                                  the one view that it reads
+    -- reads: ecommerce_events                                  the views that it reads
     -- chart: bars label=counted_by value=without_purchase      optional; see charts.py
 
 A file in `sql/insights/<domain>/events/` asks archived events, one in `aggregates/` the rows that
@@ -48,7 +48,7 @@ class Question:
         place: Among its domain's questions.
         title: In a few words.
         text: In a sentence.
-        reads: The view that it reads.
+        reads: The views that it reads.
         chart: How the answer is drawn; None for a table only.
         sql: The query.
     """
@@ -59,7 +59,7 @@ class Question:
     place: int
     title: str
     text: str
-    reads: str
+    reads: tuple[str, ...]
     chart: Chart | None
     sql: str
 
@@ -91,7 +91,7 @@ def parse(path: Path) -> Question:
         place=int(title["place"]),
         title=title["title"],
         text=text,
-        reads=fields["reads"],
+        reads=tuple(fields["reads"].split(", ")),
         chart=_chart(fields["chart"]) if "chart" in fields else None,
         sql=sql,
     )

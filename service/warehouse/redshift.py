@@ -16,7 +16,7 @@ from service.warehouse.tables import MOST_DIGITS, Column, Events, Member, Rows
 from service.warehouse.views import latest, typed
 
 SCHEMA = "kinewax"
-LOADER, READER = "kinewax_firehose", "kinewax_reader"
+LOADER, READER = "firehose_loader", "insights_reader"
 
 _LONGEST_TEXT_BYTES = 65_535
 _COPY_OPTIONS = (

@@ -78,5 +78,5 @@ def warehouse(postgres: str, request: pytest.FixtureRequest) -> Iterator[psycopg
             connection.commit()
             yield connection
         server.execute(f"DROP DATABASE {name}")
-        for user in ("kinewax_firehose", "kinewax_reader"):
+        for user in ("firehose_loader", "insights_reader"):
             server.execute(f"DROP USER {user}")

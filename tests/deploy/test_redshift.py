@@ -113,6 +113,20 @@ def test_movers_are_told_for_days_that_follow_each_other(warehouse: Warehouse):
     ]
 
 
+def test_a_view_has_the_columns_that_its_aggregates_rows_have(
+    warehouse: Warehouse, delivered: Path
+):
+    files = list((delivered / "aggregates").iterdir())
+
+    assert files
+    for file in files:
+        found = warehouse.execute(f"SELECT * FROM ecommerce_{file.stem}")
+        columns = [column.name for column in found.description or ()]
+        first = orjson.loads(file.read_bytes().partition(b"\n")[0])
+        # A row says that it is partial only if it is.
+        assert sorted(columns) == sorted([*first, "partial"])
+
+
 def test_delivered_rows_are_read_as_they_were_written(warehouse: Warehouse, delivered: Path):
     content = (delivered / "aggregates" / "trade.jsonl").read_bytes()
     load(warehouse, "kinewax.ecommerce_rows", [content])
@@ -164,7 +178,7 @@ def test_compaction_takes_out_only_what_was_superseded(warehouse: Warehouse, del
 
 
 def test_the_loader_can_load_and_nothing_else(warehouse: Warehouse):
-    warehouse.execute("SET ROLE kinewax_firehose")
+    warehouse.execute("SET ROLE firehose_loader")
     warehouse.execute(
         "INSERT INTO ecommerce_rows (row_id, domain, aggregate, window_start, window_end, "
         "emitted_at) VALUES ('a', 'ecommerce', 'trade', NOW(), NOW(), NOW())"
@@ -181,7 +195,7 @@ def test_the_loader_can_load_and_nothing_else(warehouse: Warehouse):
 
 
 def test_the_reader_can_read_views_and_nothing_else(warehouse: Warehouse):
-    warehouse.execute("SET ROLE kinewax_reader")
+    warehouse.execute("SET ROLE insights_reader")
 
     assert asked(warehouse, "SELECT * FROM ecommerce_trade") == []
     assert asked(warehouse, "SELECT * FROM ecommerce_events") == []

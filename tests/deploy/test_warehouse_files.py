@@ -77,11 +77,11 @@ def test_a_query_means_the_same_to_redshift_and_to_athena(question: Question):
 
 
 @pytest.mark.parametrize("question", QUESTIONS, ids=named)
-def test_a_query_reads_the_view_that_it_names_and_has_no_reserved_word(question: Question):
+def test_a_query_reads_the_views_that_it_names_and_has_no_reserved_word(question: Question):
     tree = sqlglot.parse_one(question.sql, read="redshift")
     own = {cte.alias for cte in tree.find_all(exp.CTE)}
 
-    assert {table.name for table in tree.find_all(exp.Table)} - own == {question.reads}
+    assert {table.name for table in tree.find_all(exp.Table)} - own == set(question.reads)
     assert {one.name.lower() for one in tree.find_all(exp.Identifier)}.isdisjoint(RESERVED)
 
 
