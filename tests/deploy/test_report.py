@@ -100,7 +100,7 @@ def test_a_browser_draws_the_charts(report: Path, chromium: str, tmp_path: Path)
 def test_every_answer_has_a_chart_or_says_why_not(report: Path):
     sections = re.findall(r"<section.*?</section>", report.read_text(), re.DOTALL)
 
-    assert len(sections) == 8
+    assert len(sections) == 9
     for section in sections:
         drawn = len(re.findall(r"<(rect|polyline) class=.(?:mark|line|rise|fall)", section))
         assert drawn > 0, section[:200]
