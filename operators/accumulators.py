@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from messages import Int64s, Scalar
 from operators.decode import Column
-from operators.event_time import iso_time
+from operators.event_time import iso_times
 from operators.spec import (
     ApproxDistinct,
     Count,
@@ -153,7 +153,8 @@ def _read(
     """Read one value from its own accumulators."""
     numbers = own[0][1]
     if isinstance(value, First | Last):
-        return [iso_time(number) for number in numbers.tolist()]
+        times: list[Scalar | None] = list(iso_times(numbers))
+        return times
     if not isinstance(value, Sum | Minimum | Maximum | Mean):
         counts: list[Scalar | None] = numbers.tolist()
         return counts

@@ -10,6 +10,7 @@ import numpy.typing as npt
 from operators.codes import TextCodes
 from operators.decode import Column
 from operators.session_spec import AnyWindow
+from operators.spec import Known
 
 
 class Filters:
@@ -29,5 +30,8 @@ class Filters:
         where = self._wheres[window]
         if where is None:
             return None
-        wanted = self._texts.of(where.choices, len(where.choices))
-        return np.isin(columns[where.field].view(np.uint64), wanted)
+        codes = columns[where.field].view(np.uint64)
+        if isinstance(where, Known):
+            known: npt.NDArray[np.bool_] = codes != np.uint64(self._texts[""])
+            return known
+        return np.isin(codes, self._texts.of(where.choices, len(where.choices)))

@@ -156,8 +156,9 @@ def incident_id(domain: str, rule: str, key: Mapping[str, Scalar], window_start_
 
 def key_text(key: Mapping[str, Scalar]) -> str:
     """Write a key as `name=value,name=value`; no two keys of the same fields are written alike."""
-    return ",".join(f"{name}={_escaped(value)}" for name, value in key.items())
+    return ",".join(f"{name}={escaped(value)}" for name, value in key.items())
 
 
-def _escaped(value: Scalar) -> str:
+def escaped(value: Scalar) -> str:
+    """Write a value so that no comma of it is taken for the end of it."""
     return str(value).replace("\\", "\\\\").replace(",", "\\,")

@@ -20,10 +20,10 @@ import numpy as np
 import numpy.typing as npt
 
 import metrics
-from messages import AggregateRows, Packet, Scalar, SessionPieces
+from messages import AggregateRows, Packet, SessionPieces
 from operators.event_time import iso_time
 from operators.interim import Interim
-from operators.rows import row_ids
+from operators.rows import aggregate_rows
 from operators.session_spec import SessionWindow
 from operators.session_values import SessionValues
 from operators.sessions import OpenSessions, Sessions
@@ -132,30 +132,19 @@ class SessionGroup:
     def _rows(self, sessions: Sessions, phase: str) -> AggregateRows:
         window = self._window
         read = self._values.read(sessions.values, self.windows.texts, self._fields)
-        starts = list(map(iso_time, sessions.starts_us.tolist()))
-        ends = map(iso_time, (sessions.ends_us + window.gap_us).tolist())
-        ids = row_ids(self._domain, window.name, window.key, sessions.keys, starts)
-        emitted_at = iso_time(self._clock())
-        names = list(read)
-        rows: list[dict[str, Scalar | bool | None]] = [
-            {
-                "row_id": row_id,
-                "domain": self._domain,
-                "aggregate": window.name,
-                "phase": phase,
-                "window_start": start,
-                "window_end": end,
-                **dict(zip(window.key, key, strict=True)),
-                **dict(zip(names, values, strict=True)),
-                "emitted_at": emitted_at,
-            }
-            for row_id, start, end, key, *values in zip(
-                ids, starts, ends, sessions.keys, *read.values(), strict=True
-            )
-        ]
+        found = aggregate_rows(
+            self._domain,
+            window.name,
+            sessions.starts_us,
+            sessions.ends_us + window.gap_us,
+            window.key,
+            sessions.keys,
+            read,
+            {"phase": phase, "emitted_at": iso_time(self._clock())},
+        )
         for row in np.flatnonzero(self._is_cut(sessions)).tolist():
-            rows[row]["partial"] = True
-        return AggregateRows(window.name, tuple(rows))
+            found.rows[row]["partial"] = True
+        return found
 
     def _is_cut(self, sessions: Sessions) -> npt.NDArray[np.bool_]:
         """Tell which sessions may have begun before the service did: their first event is near."""

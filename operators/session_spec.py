@@ -16,7 +16,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from operators.spec import Count, First, Last, Maximum, Mean, Minimum, Sum, Where, Window, Without
+from operators.spec import (
+    Count,
+    First,
+    Known,
+    Last,
+    Maximum,
+    Mean,
+    Minimum,
+    Sum,
+    Where,
+    Window,
+    Without,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +75,7 @@ class SessionWindow:
     gap_seconds: int
     key: tuple[str, ...]
     values: tuple[SessionValue, ...]
-    where: Where | None = None
+    where: Where | Known | None = None
     interim_seconds: int = 0
     all_clients: bool = True
     groups: int = 8

@@ -49,6 +49,13 @@ class Where:
 
 
 @dataclass(frozen=True, slots=True)
+class Known:
+    """Only events whose text field isn't empty."""
+
+    field: str
+
+
+@dataclass(frozen=True, slots=True)
 class Count:
     """How many events."""
 
@@ -182,7 +189,7 @@ class Window:
     all_clients: bool = True
     groups: int = 32
     doc: str = ""
-    where: Where | None = None
+    where: Where | Known | None = None
     interim_seconds: int = 0
 
     @property
