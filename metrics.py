@@ -119,6 +119,11 @@ anomaly_score = Histogram(
     ["domain", "forest"],
     buckets=(0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0, 2.5, 3.0, 4.0, 6.0, 8.0),
 )
+forests_forgotten = Counter(
+    "kinewax_forests_forgotten_total",
+    "Keys whose forest had to make room for another key's: more come than max_keys.",
+    ["domain", "forest"],
+)
 incidents = Counter(
     "kinewax_incidents_total",
     "Phases of incidents found.",

@@ -14,7 +14,7 @@ from itertools import pairwise
 from errors import SettingsError
 from operators.access_log import AccessLogFormat
 from operators.decode import ARRIVAL
-from operators.feature_spec import StreamForest
+from operators.feature_spec import DetectorSpec, KeyForest, RecordForest, StreamForest, config_of
 from operators.spec import (
     Allow,
     Count,
@@ -45,7 +45,7 @@ class Domain:
             `arrival`.
         windows: What is counted.
         rules: What is alarming about a key.
-        detectors: What is alarming about the whole stream.
+        detectors: What a forest finds alarming about the stream, a key or an event.
         disorder_seconds: The allowed disorder, by default.
         allow: By what a run can allow clients; see `Window.all_clients`.
         format: What a payload is: lines of an access log, or JSON for None. Only lines of an access
@@ -58,7 +58,7 @@ class Domain:
     times: tuple[str, ...]
     windows: tuple[Window, ...]
     rules: tuple[Threshold | Ratio, ...]
-    detectors: tuple[StreamForest, ...] = ()
+    detectors: tuple[DetectorSpec, ...] = ()
     disorder_seconds: float = 10
     allow: tuple[Allow, ...] = ()
     format: AccessLogFormat | None = None
@@ -76,7 +76,7 @@ class Domain:
         return {field.name: field for field in self.fields}
 
     @property
-    def alarms(self) -> tuple[Threshold | Ratio | StreamForest, ...]:
+    def alarms(self) -> tuple[Threshold | Ratio | DetectorSpec, ...]:
         """All that opens incidents: rules, then detectors."""
         return self.rules + self.detectors
 
@@ -86,21 +86,28 @@ class Domain:
         return (*self.times, ARRIVAL)
 
     def fields_of(self, windows: Sequence[Window]) -> tuple[Field, ...]:
-        """Return the fields that these windows use, in declaration order."""
+        """Return the fields that these windows and their detectors use, in declaration order."""
         used = {name for window in windows for name in _fields_used(window)}
+        for detector in self.detectors_of(windows):
+            if isinstance(detector, RecordForest):
+                used.update((*detector.fields, *detector.key))
         if any(not window.all_clients for window in windows):
             used.update(allow.field for allow in self.allow)
         return tuple(field for field in self.fields if field.name in used)
 
-    def detectors_of(self, windows: Sequence[Window]) -> tuple[StreamForest, ...]:
-        """Return the detectors that have all their windows among these."""
+    def detectors_of(self, windows: Sequence[Window]) -> tuple[DetectorSpec, ...]:
+        """Return the detectors that have all their windows among these; those of events always."""
         names = {window.name for window in windows}
         return tuple(one for one in self.detectors if names.issuperset(one.windows))
 
     def aggregates_of(self, windows: Sequence[Window]) -> list[str]:
         """Return the names of the aggregates whose rows are written when these windows run."""
         emitted = [window.name for window in windows if window.emit]
-        return emitted + [detector.name for detector in self.detectors_of(windows)]
+        return emitted + [
+            detector.name
+            for detector in self.detectors_of(windows)
+            if isinstance(detector, StreamForest) or detector.emit
+        ]
 
     def windows_named(self, names: Sequence[str]) -> tuple[Window, ...]:
         """Return the windows of these names, in declaration order; all for no names.
@@ -204,18 +211,47 @@ class Domain:
             )
         yield from _limit_problems(f"rule {rule.name}", rule.levels)
 
-    def _detector_problems(self, detector: StreamForest) -> Iterator[str]:
+    def _detector_problems(self, detector: DetectorSpec) -> Iterator[str]:
         what = f"detector {detector.name}"
-        yield from _limit_problems(what, detector.levels)
-        yield from _repeated(f"feature of {detector.name}", [f.name for f in detector.features])
-        if not detector.features:
-            yield f"{what} has no features"
+        yield from _repeated(f"column of {what}", detector.columns)
+        if not detector.columns:
+            yield f"{what} sees nothing"
+            return
+        try:
+            config_of(detector)
+        except SettingsError as error:
+            yield f"{what}: {error}"
         windows = {window.name: window for window in self.windows}
         undeclared = [name for name in detector.windows if name not in windows]
         for name in undeclared:
             yield f"{what} needs the window {name!r}, which is not declared"
         if undeclared:
             return
+        match detector:
+            case StreamForest():
+                yield from self._stream_problems(detector, windows)
+            case KeyForest():
+                numbers = {
+                    value.name
+                    for value in windows[detector.window].values
+                    if not isinstance(value, First | Last)
+                }
+                for name in detector.values:
+                    if name not in numbers:
+                        yield f"{what} needs a number of {detector.window}, not {name!r}"
+                if detector.max_keys < 1:
+                    yield f"{what} keeps {detector.max_keys} keys: it must be 1 or more"
+            case RecordForest():
+                for name in (*detector.fields, *detector.key):
+                    if name not in self.field_by_name:
+                        yield f"{what} uses the field {name!r}, which is not declared"
+                    elif name in detector.fields and self.field_by_name[name].kind == "text":
+                        yield f"{what} needs a number, not the text {name}"
+
+    def _stream_problems(
+        self, detector: StreamForest, windows: Mapping[str, Window]
+    ) -> Iterator[str]:
+        what = f"detector {detector.name}"
         lengths = {windows[name].length_seconds for name in detector.windows}
         if len(lengths) > 1:
             yield f"{what} needs windows of one length, not of {sorted(lengths)} s"

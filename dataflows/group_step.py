@@ -13,10 +13,14 @@ from bytewax.operators import StatefulBatchLogic
 
 import metrics
 from dataflows.vitals import Vitals
-from messages import Alert, Closed, Digest, Packet, Summary
-from operators.detection import Detection, DetectorOutput
+from messages import AggregateRows, Alert, Closed, Digest, Packet, Points, Summary
+from operators.detection import Detection
 from operators.key_group import GroupOutput, KeyGroup
 from operators.notices import Notices
+from operators.record_detection import RecordDetection
+
+Seen = Summary | Closed | Points
+Detected = Alert | AggregateRows | Closed
 
 
 class GroupLogic(StatefulBatchLogic[Packet, GroupOutput, bytes]):
@@ -59,8 +63,8 @@ class GroupLogic(StatefulBatchLogic[Packet, GroupOutput, bytes]):
             return self._group.snapshot()
 
 
-class DetectorLogic(StatefulBatchLogic[Summary | Closed, DetectorOutput, bytes]):
-    """One detector.
+class DetectorLogic(StatefulBatchLogic[Seen, Detected, bytes]):
+    """One detector of the whole stream or of events.
 
     Args:
         build: Makes the detection of a detector from its state.
@@ -68,22 +72,28 @@ class DetectorLogic(StatefulBatchLogic[Summary | Closed, DetectorOutput, bytes])
     """
 
     def __init__(
-        self, build: Callable[[str, bytes | None], Detection], state: bytes | None
+        self,
+        build: Callable[[str, bytes | None], Detection | RecordDetection],
+        state: bytes | None,
     ) -> None:
         self._build = build
-        self._detection: Detection | None = None
+        self._detection: Detection | RecordDetection | None = None
         if state is not None:
             self._detection = build(pickle.loads(state)["detector"], state)
 
-    def on_batch(self, values: list[Summary | Closed]) -> tuple[Iterable[DetectorOutput], bool]:
-        """Take summaries in; a detection is never discarded."""
+    def on_batch(self, values: list[Seen]) -> tuple[Iterable[Detected], bool]:
+        """Take in what the detector sees; a detection is never discarded."""
         if self._detection is None:
             self._detection = self._build(values[0].rule, None)
-        return self._detection.take(values), False
+        if isinstance(self._detection, Detection):
+            return self._detection.take(
+                [value for value in values if not isinstance(value, Points)]
+            ), False
+        return self._detection.take([v for v in values if isinstance(v, Points)]), False
 
     def snapshot(self) -> bytes:
         """Return the detection's state."""
-        assert self._detection is not None, "built by a summary or a state"
+        assert self._detection is not None, "built by what it sees, or a state"
         return self._detection.snapshot()
 
 

@@ -2,11 +2,16 @@
 
     source ── Taken ──┬─ aside ──────────────────────────────────────────────────┐
     (slots: read,     │   (rejects, late events)                                 │
-     decode, judge)   └─ aggregate ─ groups ──┬─ rows of closed windows ─────────┼─ outputs ─ sinks
-                          (partials    (watermark,  ├─ summaries ─ detectors ─ rows ┤
-                           by tick)     windows,    │              (forest) │       │
-                                        rules)      └─ alerts ──────────────┴ notices
-                                                                        (who is told)
+     decode, judge)   ├─ points ──────────────────────┐                          │
+                      │   (of single events)          detectors ─ rows ──────────┤
+                      │                               │ (forest) │               │
+                      └─ aggregate ─ groups ─ summaries          │               ├─ outputs ─ sinks
+                          (partials   │ (watermark,              │               │
+                           by tick)   │  windows, rules,         │               │
+                                      │  forests of keys)        │               │
+                                      ├─ rows of closed windows ─┼───────────────┤
+                                      └─ alerts ─────────────────┴─ notices ─────┘
+                                                                (who is told)
 
 State lives in slots, groups, detectors, notices and sink parts, each with its share of the ledger;
 the two steps between (aggregate, aside) hold nothing, so a crash loses nothing between snapshots.
@@ -30,14 +35,17 @@ from dataflows.group_step import DetectorLogic, GroupLogic, NoticesLogic
 from dataflows.sink_step import SinkStep, selector
 from dataflows.source_step import SourceStep
 from dataflows.vitals import Vitals
-from messages import AggregateRows, Alert, Closed, Opening, Output, Summary
+from messages import AggregateRows, Alert, Closed, Opening, Output, Points, Summary
 from operators.allow import AllowList
 from operators.codes import TextCodes
 from operators.detection import Detection
+from operators.feature_spec import KeyForest, RecordForest, StreamForest, shape_of
 from operators.intake import Intake, Taken
 from operators.key_group import KeyGroup
 from operators.notices import Notices
 from operators.partials import Partials
+from operators.record_detection import RecordDetection
+from operators.record_points import RecordPoints
 from operators.watermarks import IdlePolicy
 from sinks.base import Sink
 from sources.base import Source
@@ -108,6 +116,7 @@ def build_flow(
     by_name = {window.name: window for window in windows}
     rules = {rule.name: rule for rule in domain.rules if rule.window in by_name}
     detectors = {one.name: one for one in domain.detectors_of(windows)}
+    of_events = [one for one in detectors.values() if isinstance(one, RecordForest)]
     names = {window.name: group_names(window.name, window.groups) for window in windows}
 
     texts = TextCodes()
@@ -115,6 +124,7 @@ def build_flow(
     decoder = decoder_of(domain, decoded, options.time, texts)
     writes = writer_of(domain, texts) if options.events else None
     allowed = AllowList(domain.allow, options.allow, texts)
+    points = RecordPoints(of_events, domain.field_by_name, texts)
 
     def intake(state: dict[str, Any] | None) -> Intake:
         return Intake(
@@ -124,6 +134,7 @@ def build_flow(
             options.disorder_us,
             state,
             allowed=allowed,
+            points=points,
             writes=writes,
         )
 
@@ -135,7 +146,11 @@ def build_flow(
             window,
             domain.field_by_name,
             [rule for rule in rules.values() if rule.window == window.name],
-            [one for one in detectors.values() if window.name in one.windows],
+            [
+                one
+                for one in detectors.values()
+                if not isinstance(one, RecordForest) and window.name in one.windows
+            ],
             slots=source.slots,
             disorder_us=options.disorder_us,
             idle=options.idle,
@@ -145,8 +160,11 @@ def build_flow(
             state=state,
         )
 
-    def detection(name: str, state: bytes | None) -> Detection:
+    def detection(name: str, state: bytes | None) -> Detection | RecordDetection:
         detector = detectors[name]
+        if isinstance(detector, RecordForest):
+            return RecordDetection(detector, domain.name, clock=clock, state=state)
+        assert isinstance(detector, StreamForest), "forests of keys live in key groups"
         return Detection(
             detector,
             domain.name,
@@ -158,12 +176,19 @@ def build_flow(
         )
 
     def notices(name: str, state: bytes | None) -> Notices:
-        if name in detectors:
-            detector = detectors[name]
-            window = by_name[detector.windows[0]]
-            return Notices(detector, domain.name, window, (name,), state)
-        rule = rules[name]
-        return Notices(rule, domain.name, by_name[rule.window], names[rule.window], state)
+        alarm = rules.get(name) or detectors[name]
+        match alarm:
+            case RecordForest():
+                return Notices(alarm, domain.name, 0, [name], state)
+            case StreamForest():
+                length_us = length_us_of(alarm.windows[0])
+                return Notices(alarm, domain.name, length_us, [name], state)
+            case _:
+                length_us = length_us_of(alarm.window)
+                return Notices(alarm, domain.name, length_us, names[alarm.window], state)
+
+    def length_us_of(window: str) -> int:
+        return by_name[window].length_seconds * _US_PER_SECOND
 
     flow = Dataflow("kinewax")
     taken = op.input("read", flow, SourceStep(source, intake, draining, vitals))
@@ -174,14 +199,20 @@ def build_flow(
     )
     found = op.stateful_batch("groups", packets, lambda state: GroupLogic(group, state, vitals))
     rows = op.flat_map_batch("rows", found, _rows)
-    alerts = op.flat_map_batch("alerts", found, _alerts(rules))
-    if detectors:
-        summaries = op.flat_map_batch("summaries", found, _summaries(detectors))
+    of_groups = {*rules, *(n for n, one in detectors.items() if isinstance(one, KeyForest))}
+    alerts = op.flat_map_batch("alerts", found, _alerts(of_groups))
+    apart = [name for name, one in detectors.items() if not isinstance(one, KeyForest)]
+    if apart:
+        seen = op.merge(
+            "seen",
+            op.flat_map_batch("points", taken, _points),
+            op.flat_map_batch("summaries", found, _summaries(apart)),
+        )
         detected = op.stateful_batch(
-            "detectors", summaries, lambda state: DetectorLogic(detection, state)
+            "detectors", seen, lambda state: DetectorLogic(detection, state)
         )
         rows = op.merge("all_rows", rows, op.flat_map_batch("scores", detected, _rows))
-        unusual = op.flat_map_batch("unusual", detected, _alerts(detectors))
+        unusual = op.flat_map_batch("unusual", detected, _alerts(apart))
         alerts = op.merge("all_alerts", alerts, unusual)
     decided = op.stateful_batch("notices", alerts, lambda state: NoticesLogic(notices, state))
     outputs = op.merge("outputs", aside, rows, op.map("told", decided, lambda keyed: keyed[1]))
@@ -207,7 +238,7 @@ def layout_of(domain: Domain, options: Options) -> dict[str, str]:
     for field in domain.fields_of(windows):
         layout[f"field {field.name}"] = f"{field.kind}, scale {field.scale}"
     for detector in domain.detectors_of(windows):
-        layout[f"detector {detector.name}"] = detector.shape
+        layout[f"detector {detector.name}"] = shape_of(detector)
     return layout
 
 
@@ -222,6 +253,10 @@ def _aside() -> Callable[[list[Taken]], list[Output | Opening]]:
         return items
 
     return pass_on
+
+
+def _points(batch: list[Taken]) -> list[tuple[str, Summary | Closed | Points]]:
+    return [(points.rule, points) for one in batch for points in one.points]
 
 
 Keyed = Sequence[tuple[str, object]]
@@ -239,8 +274,10 @@ def _alerts(of: Container[str]) -> Callable[[Keyed], list[tuple[str, Alert | Clo
     return alerts
 
 
-def _summaries(of: Container[str]) -> Callable[[Keyed], list[tuple[str, Summary | Closed]]]:
-    def summaries(batch: Keyed) -> list[tuple[str, Summary | Closed]]:
+def _summaries(
+    of: Container[str],
+) -> Callable[[Keyed], list[tuple[str, Summary | Closed | Points]]]:
+    def summaries(batch: Keyed) -> list[tuple[str, Summary | Closed | Points]]:
         found = (item for _, item in batch if isinstance(item, Summary | Closed))
         return [(item.rule, item) for item in found if item.rule in of]
 

@@ -21,6 +21,7 @@ from dataflows.domain import Domain
 from dataflows.registry import DOMAINS
 from metrics import METRICS
 from operators.decode import REASONS
+from operators.feature_spec import DetectorSpec, KeyForest, RecordForest, StreamForest
 from operators.spec import Level, Ratio, Value
 from service import settings
 from service.cli import app
@@ -172,12 +173,20 @@ def _rules(domain: Domain) -> Iterator[str]:
 
 
 def _detectors(domain: Domain) -> Iterator[str]:
-    yield from _head("Detector", "Features", "Grades", "What it finds")
+    yield from _head("Detector", "Its forest sees", "Grades", "What it finds")
     for detector in domain.detectors:
-        features = ", ".join(
-            f"`{feature.name}` of `{feature.window}`" for feature in detector.features
-        )
-        yield _row(f"`{detector.name}`", features, _levels(detector.levels), detector.doc)
+        yield _row(f"`{detector.name}`", _seen(detector), _levels(detector.levels), detector.doc)
+
+
+def _seen(detector: DetectorSpec) -> str:
+    columns = ", ".join(f"`{name}`" for name in detector.columns)
+    match detector:
+        case StreamForest():
+            return ", ".join(f"`{one.name}` of `{one.window}`" for one in detector.features)
+        case KeyForest():
+            return f"each key's {columns} of `{detector.window}`"
+        case RecordForest():
+            return f"each event's {columns}"
 
 
 def _levels(levels: Sequence[Level]) -> str:

@@ -19,25 +19,18 @@ from typing import Any
 
 import numpy as np
 
-import metrics
-from messages import AggregateRows, Alert, Closed, Json, Scalar, Summary
-from operators.event_time import iso_time
-from operators.feature_spec import StreamForest
+from messages import AggregateRows, Alert, Closed, Json, Summary
+from operators.detector import Detector
+from operators.feature_spec import StreamForest, config_of
 from operators.features import Merged, as_seen
-from operators.forest import Forest, ForestConfig, seed_of
-from operators.grade import Grade, GradeConfig
-from operators.quiet import Quiet
-from operators.rules import incident_id
-from operators.spec import Level, Window
+from operators.forest import seed_of
+from operators.scored import Point, Scored
+from operators.spec import Window
 from operators.watermarks import BEGINNING
 
-STATE_VERSION = 1
+STATE_VERSION = 2
 MAXIMUM_GAP_WINDOWS = 360
-STREAM: dict[str, Scalar] = {"scope": "stream"}
-"""The key of an incident of the whole stream."""
-
 _US_PER_SECOND = 1_000_000
-_DIGITS = 6
 
 DetectorOutput = Alert | AggregateRows | Closed
 
@@ -68,40 +61,21 @@ class Detection:
     ) -> None:
         restored: dict[str, Any] = pickle.loads(state) if state is not None else {}
         self._spec = spec
-        self._domain = domain
         self._windows = windows
         self._length_seconds = windows[spec.features[0].window].length_seconds
         self._length_us = self._length_seconds * _US_PER_SECOND
-        self._clock = clock
         self._started_at_us = started_at_us
-        self._names = [feature.name for feature in spec.features]
+        self._scored = Scored(domain, spec, clock)
         self._watermarks = dict.fromkeys(groups, BEGINNING)
         self._watermarks.update(restored.get("watermarks", {}))
         waiting: dict[int, list[Summary]] = restored.get("waiting", {})
         self._waiting = {start_us: Merged(found) for start_us, found in waiting.items()}
         self._next_us: int | None = restored.get("next_us")
-        quiet_us = round(spec.quiet_seconds * _US_PER_SECOND)
-        self._quiet = [Quiet(quiet_us) for _ in spec.levels]
-        for quiet, last_us in zip(self._quiet, restored.get("alarming_us", ()), strict=False):
-            quiet.last_us = last_us
-        config = ForestConfig(
-            columns=len(spec.features),
-            number_of_trees=spec.number_of_trees,
-            sub_sample_size=spec.sub_sample_size,
-            time_decay=spec.time_decay,
-            shingle_size=spec.shingle_size,
-            scales="spread",
-        )
-        self._forest = (
-            Forest.load(config, restored["forest"])
+        config = config_of(spec)
+        self._detector = (
+            Detector.load(config, restored["detector_state"])
             if restored
-            else Forest(config, seed_of(domain, spec.name, "stream"))
-        )
-        grade = GradeConfig(warm_up=spec.warm_up)
-        self._grade = (
-            Grade.load(grade, config.most, restored["grade"])
-            if restored
-            else Grade(grade, config.most)
+            else Detector(config, seed_of(domain, spec.name, "stream"))
         )
         self.ledger: Counter[str] = Counter(restored.get("ledger", {}))
 
@@ -131,9 +105,7 @@ class Detection:
             "watermarks": self._watermarks,
             "waiting": {start_us: one.snapshot() for start_us, one in self._waiting.items()},
             "next_us": self._next_us,
-            "alarming_us": [quiet.last_us for quiet in self._quiet],
-            "forest": self._forest.dump(),
-            "grade": self._grade.dump(),
+            "detector_state": self._detector.dump(),
             "ledger": dict(self.ledger),
         }
         return pickle.dumps(state, protocol=5)
@@ -156,36 +128,17 @@ class Detection:
             self.ledger["windows_cut"] += 1
             return
         features = merged.features(self._spec.features, self._length_seconds)
-        explained = self._forest.explain([as_seen(self._spec.features, features)])
-        score = float(explained.scores[0])
-        grade = float(self._grade.grade(explained.scores)[0])
+        points = [as_seen(self._spec.features, features)]
+        found = self._detector.take(points, np.array([start_us]), explain=True)
+        self._scored.observe(found)
         self.ledger["windows_scored"] += 1
-        metrics.anomaly_score.labels(self._domain, self._spec.name).observe(score)
-        named = dict(zip(self._names, (round(value, _DIGITS) for value in features), strict=True))
-        score, grade = round(score, _DIGITS), round(grade, _DIGITS)
-        yield AggregateRows(self._spec.name, (self._row(start_us, named, score, grade),))
-        level = self._level(grade, start_us)
-        if level is None:
-            return
-        evidence: dict[str, Json] = {
-            "score": score,
-            "features": {**named},
-            "attribution": {
-                name: {**part} for name, part in explained.columns_of(0, self._names).items()
-            },
-        }
-        for one in self._spec.evidence:
-            evidence[one.name] = self._greatest(merged, one.window, one.top)
-        yield self._alert(start_us, grade, level, evidence)
-
-    def _level(self, grade: float, start_us: int) -> Level | None:
-        """Return the highest level of which an episode begins; None for none."""
-        found: Level | None = None
-        at = np.array([start_us])
-        for level, quiet in zip(self._spec.levels, self._quiet, strict=True):
-            if quiet.first(np.array([grade > level.above]), at)[0]:
-                found = level
-        return found
+        point = Point({}, start_us, start_us + self._length_us, features)
+        yield AggregateRows(self._spec.name, (self._scored.row(point, found, 0),))
+        if found.alarms[0]:
+            evidence = {
+                one.name: self._greatest(merged, one.window, one.top) for one in self._spec.evidence
+            }
+            yield self._scored.alert(point, found, 0, evidence)
 
     def _greatest(self, merged: Merged, window: str, most: int) -> list[Json]:
         spec = self._windows[window]
@@ -193,36 +146,3 @@ class Detection:
             {**dict(zip(spec.key, key, strict=True)), spec.values[0].name: count}
             for count, key in merged.top(window, most)
         ]
-
-    def _alert(self, start_us: int, grade: float, level: Level, evidence: dict[str, Json]) -> Alert:
-        return Alert(
-            id=incident_id(self._domain, self._spec.name, STREAM, start_us),
-            domain=self._domain,
-            rule=self._spec.name,
-            severity=level.severity,
-            phase="final",
-            key=STREAM,
-            window_start_us=start_us,
-            window_end_us=start_us + self._length_us,
-            value=grade,
-            value_name="grade",
-            threshold=level.above,
-            detected_at_us=self._clock(),
-            evidence=evidence,
-        )
-
-    def _row(
-        self, start_us: int, features: Mapping[str, float], score: float, grade: float
-    ) -> dict[str, Scalar | bool | None]:
-        start = iso_time(start_us)
-        return {
-            "row_id": f"{self._domain}/{self._spec.name}/{start}",
-            "domain": self._domain,
-            "aggregate": self._spec.name,
-            "window_start": start,
-            "window_end": iso_time(start_us + self._length_us),
-            **features,
-            "score": score,
-            "grade": grade,
-            "emitted_at": iso_time(self._clock()),
-        }

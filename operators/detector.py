@@ -1,12 +1,13 @@
 """Scores, grades and alarms of one stream, or of one key: a forest and what follows from it.
 
-points ── Forest ── scores ── Grade ── grades ── >= alarm_grade ── Quiet ── alarms
+points ── Forest ── scores ── Grade ── grades ── > alarm grades ── Quiet ── alarms
           (KDA's score)       (how rare)                          (once an episode)
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -18,7 +19,8 @@ from operators.grade import Grade, GradeConfig
 from operators.quiet import Quiet
 from operators.state_header import StateHeader
 
-_HEADER = StateHeader("a detector", b"kwdt", 1, "HqIQ")
+_HEADER = StateHeader("a detector", b"kwdt", 1, "HIQ")
+_NEVER = np.iinfo(np.int64).min
 _US_PER_SECOND = 1_000_000
 
 
@@ -29,12 +31,13 @@ class DetectorConfig:
     Attributes:
         forest: The forest.
         grade: How its scores are graded.
-        alarm_grade: The grade from which on a point is alarming: 0.999 is one false alarm in a
-            thousand points of a stream that stays as it is. It may change while state stays.
+        alarm_grades: Ascending grades above which a point is alarming, the more so with each:
+            0.999 is one false alarm in a thousand points of a stream that stays as it is. They may
+            change while state stays.
         alarm_score: The score that an alarming point must have, too: for streams on which next to
             nothing is random. It may change while state stays.
-        quiet_seconds: How long, in event time, no point must have been alarming before the next
-            one is told of. It may change while state stays.
+        quiet_seconds: How long, in event time, no point must have been above an alarm grade before
+            the next one alarms. It may change while state stays.
 
     Raises:
         SettingsError: A parameter is out of its range.
@@ -42,13 +45,15 @@ class DetectorConfig:
 
     forest: ForestConfig
     grade: GradeConfig = field(default_factory=GradeConfig)
-    alarm_grade: float = 0.999
+    alarm_grades: tuple[float, ...] = (0.999,)
     alarm_score: float = 0.0
     quiet_seconds: float = 600.0
 
     def __post_init__(self) -> None:
-        if not 0 < self.alarm_grade <= 1:
-            msg = f"detector: alarm_grade is {self.alarm_grade}: it must be above 0, and at most 1"
+        grades = self.alarm_grades
+        is_ascending = all(lower < upper for lower, upper in pairwise(grades))
+        if not (grades and is_ascending and grades[0] >= 0 and grades[-1] < 1):
+            msg = f"detector: alarm_grades are {grades}: they must ascend from 0 or more to below 1"
             raise SettingsError(msg)
         if not 0 <= self.alarm_score <= self.forest.most:
             msg = f"detector: alarm_score must be from 0 to {self.forest.most:g}"
@@ -65,13 +70,14 @@ class Detections:
     Attributes:
         scores: float64 [n], as `Forest.score` returns them: NaN of a refused point.
         grades: float64 [n], as `Grade.grade` returns them.
-        alarms: bool [n]: where an episode begins.
+        alarms: int8 [n]: of how many of the alarm grades, counted from the least, an episode
+            begins here; 0 for none. A point above all of which only the middle one's begins is 2.
         explanations: What each column has to do with the scores, if it was asked for.
     """
 
     scores: Floats
     grades: Floats
-    alarms: npt.NDArray[np.bool_]
+    alarms: npt.NDArray[np.int8]
     explanations: Explanations | None = None
 
 
@@ -89,7 +95,8 @@ class Detector:
         self.config = config
         self.forest = Forest(config.forest, seed)
         self._grade = Grade(config.grade, config.forest.most)
-        self._quiet = Quiet(round(config.quiet_seconds * _US_PER_SECOND))
+        quiet_us = round(config.quiet_seconds * _US_PER_SECOND)
+        self._quiet = [Quiet(quiet_us) for _ in config.alarm_grades]
 
     def take(self, points: npt.ArrayLike, times_us: Int64s, *, explain: bool = False) -> Detections:
         """Score, grade and judge points in turn, and learn from them.
@@ -111,17 +118,21 @@ class Detector:
         explanations = self.forest.explain(points) if explain else None
         scores = explanations.scores if explanations else self.forest.score(points)
         grades = self._grade.grade(scores)
-        # A comparison with NaN, of a refused point, is false.
-        alarming = (grades >= self.config.alarm_grade) & (scores >= self.config.alarm_score)
-        alarms = self._quiet.first(alarming, times_us)
+        alarms = np.zeros(len(scores), np.int8)
+        for level, (above, quiet) in enumerate(
+            zip(self.config.alarm_grades, self._quiet, strict=True), start=1
+        ):
+            # A comparison with NaN, of a refused point, is false.
+            alarming = (grades > above) & (scores >= self.config.alarm_score)
+            alarms[quiet.first(alarming, times_us)] = level
         return Detections(scores, grades, alarms, explanations)
 
     def dump(self) -> bytes:
         """Return the whole state, as `load` takes it."""
-        forest, grade, last_us = self.forest.dump(), self._grade.dump(), self._quiet.last_us
-        told = last_us is not None
-        header = _HEADER.pack(told, last_us or 0, len(grade), len(forest))
-        return b"".join([header, grade, forest])
+        forest, grade = self.forest.dump(), self._grade.dump()
+        alarming_us = [_NEVER if one.last_us is None else one.last_us for one in self._quiet]
+        header = _HEADER.pack(len(alarming_us), len(grade), len(forest))
+        return b"".join([header, np.array(alarming_us, "<i8").tobytes(), grade, forest])
 
     @classmethod
     def load(cls, config: DetectorConfig, state: bytes) -> Detector:
@@ -131,12 +142,15 @@ class Detector:
             LayoutError: `state` is of another version, of a forest with other parameters, or
                 isn't whole.
         """
-        told, last_us, grade, forest = _HEADER.unpack(state)
-        if len(state) != _HEADER.size + grade + forest:
+        levels, grade_bytes, forest_bytes = _HEADER.unpack(state)
+        grade_at = _HEADER.size + 8 * levels
+        forest_at = grade_at + grade_bytes
+        if len(state) != forest_at + forest_bytes:
             _HEADER.refuse("it isn't as long as it says")
-        end = _HEADER.size + grade
         detector = cls(config, 0)
-        detector._grade = Grade.load(config.grade, config.forest.most, state[_HEADER.size : end])
-        detector.forest = Forest.load(config.forest, state[end:])
-        detector._quiet.last_us = last_us if told else None
+        detector._grade = Grade.load(config.grade, config.forest.most, state[grade_at:forest_at])
+        detector.forest = Forest.load(config.forest, state[forest_at:])
+        alarming_us = np.frombuffer(state[_HEADER.size : grade_at], "<i8").tolist()
+        for quiet, last_us in zip(detector._quiet, alarming_us, strict=False):
+            quiet.last_us = None if last_us == _NEVER else last_us
         return detector

@@ -1,14 +1,20 @@
-"""What a domain declares of a detector: features of a whole stream, scored by one forest.
+"""What a domain declares of detectors: what their forests see, and what is alarming.
 
-A detector sees one vector of features a window. They are made from what all key groups know of the
-window, so the vector doesn't depend on processes or on the order of events. Values only; the
-arithmetic is in `features.py`, the scoring in `detector.py`.
+- `StreamForest` sees one vector of features a window of the whole stream. They are made from what
+  all key groups know of the window, so it doesn't depend on processes or on the order of events.
+- `KeyForest` sees the values of a window, each key with a forest of its own.
+- `RecordForest` sees fields of single events.
+
+Values only; the arithmetic of features is in `features.py`, the scoring in `detector.py`.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+from operators.detector import DetectorConfig
+from operators.forest import ForestConfig
+from operators.grade import GradeConfig
 from operators.spec import Level
 
 
@@ -97,36 +103,32 @@ class Evidence:
     top: int = 5
 
 
-@dataclass(frozen=True, slots=True)
-class StreamForest:
-    """An incident for each window of the stream that is unlike those before it.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Scoring:
+    """What all detectors have: a forest, a calibrated grade, levels of it, and who is told.
 
-    Its levels are limits of the grade, which is calibrated: on a stream that doesn't change, a
-    grade above 1 - p comes about once in 1 / p windows.
+    The levels are limits of the grade: on a stream that stays as it is, a grade above 1 - p comes
+    about once in 1 / p points.
 
     Attributes:
         name: The rule's name, part of each incident's id.
-        features: What the forest sees of a window, in order; their windows have one length.
         levels: Severities with ascending limits of the grade.
-        evidence: What an incident names.
-        number_of_trees: Of the forest, as all below: see `ForestConfig`.
-        sub_sample_size: Windows that each tree holds; there is no score before so many.
-        time_decay: Over how many windows the forest forgets.
-        shingle_size: Windows in a row that make one point.
-        warm_up: Windows with a score before one gets a grade: see `GradeConfig`.
+        number_of_trees: Of the forest, as the next three: see `ForestConfig`.
+        sub_sample_size: Points that each tree holds; there is no score before so many.
+        time_decay: Over how many points the forest forgets.
+        shingle_size: How many successive points are scored together.
+        warm_up: Points with a score before one gets a grade: see `GradeConfig`.
         quiet_seconds: An anomaly that goes on is one incident a level: for so long, in event time,
-            no window must have been above the level before the next one opens an incident.
-        cooldown_seconds: As of a `Threshold`.
-        digest_after: As of a `Threshold`.
-        key_template: As of a `Threshold`.
-        subject_template: As of a `Threshold`.
+            no point must have been above the level before the next one opens an incident.
+        cooldown_seconds: As of a `Threshold`, like all below.
+        digest_after: How many notices a window sends one by one.
+        key_template: The DynamoDB partition key of its incidents.
+        subject_template: The notice's subject line.
         doc: For the docs.
     """
 
     name: str
-    features: tuple[Feature, ...]
     levels: tuple[Level, ...]
-    evidence: tuple[Evidence, ...] = ()
     number_of_trees: int = 100
     sub_sample_size: int = 256
     time_decay: int = 100_000
@@ -139,6 +141,19 @@ class StreamForest:
     subject_template: str = ""
     doc: str = ""
 
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StreamForest(_Scoring):
+    """An incident for each window of the stream that is unlike those before it.
+
+    Attributes:
+        features: What the forest sees of a window, in order; their windows have one length.
+        evidence: What an incident names.
+    """
+
+    features: tuple[Feature, ...]
+    evidence: tuple[Evidence, ...] = ()
+
     @property
     def windows(self) -> tuple[str, ...]:
         """The names of the windows that it needs, each once, in order."""
@@ -147,10 +162,113 @@ class StreamForest:
         return tuple(dict.fromkeys(used))
 
     @property
-    def shape(self) -> str:
-        """All of it that shapes its state, as text."""
-        features = ", ".join(str(feature) for feature in self.features)
-        return (
-            f"{self.number_of_trees} trees of {self.sub_sample_size}, decay {self.time_decay}, "
-            f"shingle {self.shingle_size}, warm-up {self.warm_up}: {features}"
-        )
+    def columns(self) -> tuple[str, ...]:
+        """The features' names."""
+        return tuple(feature.name for feature in self.features)
+
+    @property
+    def sees(self) -> str:
+        """What its points are made of, as text."""
+        return ", ".join(map(str, self.features))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyForest(_Scoring):
+    """An incident for each key's window that is unlike the same key's windows before it.
+
+    Each key has a forest of its own, which sees those of its windows in which it did something. A
+    window in which one of the values is null is not scored.
+
+    Attributes:
+        window: The window whose values it sees.
+        values: Which of them: numbers. The forest sees ln(1 + x) of counts and sums of what is
+            never negative, as amounts vary by factors.
+        max_keys: How many keys are kept, shared equally by the window's groups. When another one
+            comes, that whose newest window is the oldest is forgotten.
+        emit: Whether each window's score is written, or incidents only.
+    """
+
+    window: str
+    values: tuple[str, ...]
+    max_keys: int = 1_000
+    emit: bool = True
+
+    @property
+    def windows(self) -> tuple[str, ...]:
+        """The name of its window, alone."""
+        return (self.window,)
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The values' names."""
+        return self.values
+
+    @property
+    def sees(self) -> str:
+        """What its points are made of, as text."""
+        return f"{', '.join(self.values)} of {self.window}, {self.max_keys} keys"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordForest(_Scoring):
+    """An incident for each event that is unlike those before it, as RANDOM_CUT_FOREST of KDA.
+
+    One forest sees all events, late ones too, in the order in which they are read. That depends on
+    how shards are read beside each other, so with several shards another run has other scores; the
+    detectors of windows don't depend on it. Each incident is of one event, so a cooldown silences
+    none: `quiet_seconds` says how often there is one.
+
+    Attributes:
+        fields: The number fields that make a point, in order.
+        key: Fields that an incident and a row name, beside shard and sequence number.
+        emit: Whether each event's score is written, or incidents only.
+    """
+
+    fields: tuple[str, ...]
+    key: tuple[str, ...] = ()
+    emit: bool = True
+
+    @property
+    def windows(self) -> tuple[str, ...]:
+        """It needs none."""
+        return ()
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The fields' names."""
+        return self.fields
+
+    @property
+    def sees(self) -> str:
+        """What its points are made of, as text."""
+        return ", ".join(self.fields)
+
+
+DetectorSpec = StreamForest | KeyForest | RecordForest
+
+
+def config_of(spec: DetectorSpec) -> DetectorConfig:
+    """Return what a detector's forests, grades and alarms are like.
+
+    Raises:
+        SettingsError: A parameter is out of its range.
+    """
+    return DetectorConfig(
+        ForestConfig(
+            columns=len(spec.columns),
+            number_of_trees=spec.number_of_trees,
+            sub_sample_size=spec.sub_sample_size,
+            time_decay=spec.time_decay,
+            shingle_size=spec.shingle_size,
+            scales="spread",
+        ),
+        GradeConfig(warm_up=spec.warm_up),
+        alarm_grades=tuple(level.above for level in spec.levels),
+        quiet_seconds=spec.quiet_seconds,
+    )
+
+
+def shape_of(spec: DetectorSpec) -> str:
+    """Return all of a detector that shapes its state, as text."""
+    config = config_of(spec)
+    return f"{type(spec).__name__} of {spec.sees}; {config.forest}, {config.grade}"

@@ -105,7 +105,7 @@ class ForestPool:
             )
             raise ValueError(msg)
         scores, grades = np.empty(len(keys)), np.empty(len(keys))
-        alarms = np.empty(len(keys), np.bool_)
+        alarms = np.empty(len(keys), np.int8)
         parts = np.empty((2, *given.shape)) if explain else None
         for entry in self._meet(keys, times_us):
             rows, entry.rows = np.array(entry.rows), []

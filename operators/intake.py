@@ -15,11 +15,12 @@ from typing import Any
 import numpy as np
 
 import metrics
-from messages import Block, Ended, EndOfInput, Events, Int64s, Late, Mark, Reject, Seen
+from messages import Block, Ended, EndOfInput, Events, Int64s, Late, Mark, Points, Reject, Seen
 from operators.allow import AllowList
 from operators.decode import Column, Decoded, Decodes, Rejected
 from operators.filters import Filters
 from operators.lateness import NO_TIME, judge_by_arrival, judge_by_jump, late_rows
+from operators.record_points import RecordPoints
 from operators.session_spec import AnyWindow
 
 STATE_VERSION = 1
@@ -53,6 +54,7 @@ class Taken:
     rows: list[Rows] = field(default_factory=list)
     marks: list[Mark] = field(default_factory=list)
     aside: list[Events | Late | Reject] = field(default_factory=list)
+    points: list[Points] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -71,6 +73,7 @@ class Intake:
         disorder_us: The allowed disorder.
         allowed: Whose events some windows don't count.
         filters: Which events windows count; by default all of them.
+        points: What detectors of events see.
         writes: Makes rows of single events, late ones included; None if nobody wants them.
         state: What `snapshot` returned, or None.
     """
@@ -85,6 +88,7 @@ class Intake:
         *,
         allowed: AllowList | None = None,
         filters: Filters | None = None,
+        points: RecordPoints | None = None,
         writes: Writes | None = None,
     ) -> None:
         self._domain = domain
@@ -93,6 +97,7 @@ class Intake:
         self._decoder = decoder
         self._allowed = allowed
         self._filters = filters
+        self._points = points
         self._writes = writes
         self._shards: dict[str, _Shard] = {}
         self.ledger: Counter[str] = Counter()
@@ -170,6 +175,8 @@ class Intake:
         if len(events):
             taken.rows.append(self._rows(block, decoded, events, judged.before_us, taken))
             taken.marks.append(Seen(block.shard, judged.maximum_us))
+            if self._points:
+                taken.points.extend(self._points.of(block, decoded, events))
             if self._writes:
                 columns = {name: column[events] for name, column in decoded.columns.items()}
                 rows_written = tuple(self._writes(columns, decoded.times_us[events]))

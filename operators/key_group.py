@@ -15,8 +15,9 @@ import metrics
 from messages import AggregateRows, Alert, Closed, Packet, Partial, Scalar, Summary
 from operators.accumulators import accumulators_of, read_values
 from operators.event_time import iso_time
-from operators.feature_spec import StreamForest
+from operators.feature_spec import KeyForest, StreamForest
 from operators.features import Summariser
+from operators.key_detection import KeyDetection
 from operators.rules import Rule, key_text
 from operators.spec import Field, Ratio, Threshold, Window
 from operators.watermarks import IdlePolicy, Watermark
@@ -35,7 +36,7 @@ class KeyGroup:
         window: The window whose keys it shares.
         fields: The domain's fields, by name.
         rules: The rules that watch the window.
-        detectors: The detectors that have features of it.
+        detectors: The detectors that see it.
         slots: The names of all slots of the source.
         disorder_us: The allowed disorder.
         idle: What idle shards do to the watermark.
@@ -52,7 +53,7 @@ class KeyGroup:
         window: Window,
         fields: dict[str, Field],
         rules: Sequence[Threshold | Ratio],
-        detectors: Sequence[StreamForest] = (),
+        detectors: Sequence[StreamForest | KeyForest] = (),
         *,
         slots: Sequence[str],
         disorder_us: int,
@@ -75,6 +76,13 @@ class KeyGroup:
         self._summarisers = [
             Summariser(one, window, name, restored.get("summaries", {}).get(one.name))
             for one in detectors
+            if isinstance(one, StreamForest)
+        ]
+        forests = restored.get("forests", {})
+        self._detections = [
+            KeyDetection(domain, one, window, fields, clock, started_at_us, forests.get(one.name))
+            for one in detectors
+            if isinstance(one, KeyForest)
         ]
         self._told = [*(rule.name for rule in rules), *(one.name for one in detectors)]
         self.windows = OpenWindows(window, restored.get("windows"))
@@ -103,6 +111,7 @@ class KeyGroup:
             "watermark": self.watermark.snapshot(),
             "ledger": dict(self.ledger),
             "summaries": {one.detector: one.snapshot() for one in self._summarisers},
+            "forests": {one.name: one.snapshot() for one in self._detections},
         }
         return pickle.dumps(state, protocol=5)
 
@@ -128,6 +137,8 @@ class KeyGroup:
             for rule in self._rules:
                 found.extend(rule.finals(start_us, window))
             found.extend(one.summarise(start_us, window) for one in self._summarisers)
+            for detection in self._detections:
+                found.extend(detection.score(start_us, window))
             if self._window.emit:
                 found.append(AggregateRows(self._window.name, self._rows(start_us, window)))
         if self._passed_an_end(before_us):

@@ -18,9 +18,9 @@ from typing import Any
 import metrics
 from messages import Alert, Closed, Digest
 from operators.event_time import iso_time
-from operators.feature_spec import StreamForest
+from operators.feature_spec import DetectorSpec
 from operators.rules import key_text
-from operators.spec import Ratio, Threshold, Window
+from operators.spec import Ratio, Threshold
 from operators.watermarks import BEGINNING
 
 STATE_VERSION = 1
@@ -34,23 +34,23 @@ class Notices:
     Args:
         spec: The rule or detector.
         domain: The domain's name.
-        window: The window it watches.
+        length_us: The length of the windows it watches; 0 if it watches events.
         groups: Who tells of closed windows: all key groups of the rule's window, or the detector.
         state: What `snapshot` returned, or None.
     """
 
     def __init__(
         self,
-        spec: Threshold | Ratio | StreamForest,
+        spec: Threshold | Ratio | DetectorSpec,
         domain: str,
-        window: Window,
+        length_us: int,
         groups: Sequence[str],
         state: bytes | None = None,
     ) -> None:
         restored: dict[str, Any] = pickle.loads(state) if state is not None else {}
         self._spec = spec
         self._domain = domain
-        self._length_us = window.length_seconds * _US_PER_SECOND
+        self._length_us = length_us
         self._cooldown_us = round(spec.cooldown_seconds * _US_PER_SECOND)
         self._notifies = {level.severity for level in spec.levels if level.notify}
         self._watermarks = dict.fromkeys(groups, BEGINNING)

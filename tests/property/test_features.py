@@ -26,8 +26,8 @@ WINDOW = Window(
     (Count("requests"), Sum("bytes", of="bytes"), Count("errors", where=Where("class", "5xx"))),
 )
 DETECTOR = StreamForest(
-    "unusual",
-    (
+    name="unusual",
+    features=(
         Total("rate", "clients", "requests"),
         Total("volume", "clients", "bytes"),
         Share("error_share", "clients", "errors", of="requests"),
@@ -35,7 +35,7 @@ DETECTOR = StreamForest(
         NewKeys("new_clients", "clients", memory_seconds=20),
         Entropy("spread", "clients", "requests"),
     ),
-    (Level("high", above=0.99),),
+    levels=(Level("high", above=0.99),),
     evidence=(Evidence("top_clients", "clients", top=3),),
 )
 

@@ -19,13 +19,13 @@ WINDOW = Window(
     "clients", 10, ("client",), (Count("requests"), Count("errors", where=Where("class", "5xx")))
 )
 SPEC = StreamForest(
-    "unusual",
-    (
+    name="unusual",
+    features=(
         Total("rate", "clients", "requests"),
         Share("errors", "clients", "errors", of="requests"),
         Keys("clients", "clients"),
     ),
-    (Level("warning", above=0.98), Level("high", above=0.999, notify=True)),
+    levels=(Level("warning", above=0.98), Level("high", above=0.999, notify=True)),
     evidence=(Evidence("top_clients", "clients", top=2),),
     number_of_trees=30,
     sub_sample_size=32,

@@ -14,7 +14,7 @@ SECOND = 1_000_000
 CONFIG = DetectorConfig(
     ForestConfig(2, number_of_trees=20, sub_sample_size=64),
     GradeConfig(decay=1_000, warm_up=200),
-    alarm_grade=0.99,
+    alarm_grades=(0.99,),
     alarm_score=3.0,
     quiet_seconds=60,
 )
@@ -44,7 +44,7 @@ def test_the_raw_score_stays_available():
 
 def test_an_alarm_needs_the_score_too():
     points, times = stream()
-    strict = DetectorConfig(CONFIG.forest, CONFIG.grade, alarm_grade=0.9, alarm_score=6.0)
+    strict = DetectorConfig(CONFIG.forest, CONFIG.grade, alarm_grades=(0.9,), alarm_score=6.0)
 
     assert not Detector(strict, 1).take(points, times).alarms.any()
 
@@ -82,8 +82,10 @@ def test_times_must_be_as_many_as_points():
 @pytest.mark.parametrize(
     "parameters",
     [
-        {"alarm_grade": 0},
-        {"alarm_grade": 1.1},
+        {"alarm_grades": ()},
+        {"alarm_grades": (-0.1,)},
+        {"alarm_grades": (0.99, 0.9)},
+        {"alarm_grades": (0.9, 1.0)},
         {"alarm_score": -1},
         {"alarm_score": 9},
         {"quiet_seconds": -1},

@@ -26,7 +26,7 @@ def notices(
     cooldown_seconds: float = 0, digest_after: int = 2, state: bytes | None = None
 ) -> Notices:
     spec = replace(SPEC, cooldown_seconds=cooldown_seconds, digest_after=digest_after)
-    return Notices(spec, "shop", WINDOW, GROUPS, state)
+    return Notices(spec, "shop", 10 * SECOND, GROUPS, state)
 
 
 def alert(
