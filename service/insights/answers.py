@@ -113,7 +113,8 @@ def answer(path: Path, place: str) -> Insights:
     ):
         readings = database.load(found, tables())
         answers = [_ask(database, one) for one in _asked(database)]
-    return Insights(place, readings, found.others, answers)
+    others = {**found.others, **{path: why for one in readings for path, why in one.broken.items()}}
+    return Insights(place, readings, others, answers)
 
 
 def _asked(database: Database) -> list[Question]:

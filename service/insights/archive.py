@@ -10,6 +10,7 @@ from __future__ import annotations
 import csv
 import gzip
 import io
+import tempfile
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from typing import Any, Literal
 import duckdb
 import orjson
 
+from service.insights.places import Links
 from service.warehouse.tables import Events, Rows
 
 Format = Literal["json_lines", "json", "csv", "parquet"]
@@ -37,7 +39,7 @@ class Shape:
         holds: The table that its records belong to.
         format: How it is written.
         gzipped: Whether it is compressed as a whole.
-        header: The columns of a CSV, in their order.
+        header: The columns of a CSV or Parquet, in their order.
     """
 
     holds: str
@@ -82,7 +84,8 @@ def shape_of(path: Path, tables: Sequence[Rows | Events]) -> Shape | str:
     with path.open("rb") as file:
         head = file.read(_HEAD_BYTES)
     if head.startswith(_PARQUET):
-        return _shape(_parquet_fields(path), tables, "parquet")
+        columns = _parquet_columns(path)
+        return _shape(columns, tables, "parquet", header=columns)
     gzipped = head.startswith(_GZIP)
     if gzipped:
         try:
@@ -94,9 +97,8 @@ def shape_of(path: Path, tables: Sequence[Rows | Events]) -> Shape | str:
         return "is empty"
     if text.startswith(b"{"):
         return _json_shape(text, tables, gzipped)
-    header = _csv_header(text)
-    shape = _shape(header, tables, "csv", gzipped)
-    return shape if isinstance(shape, str) else Shape(shape.holds, "csv", gzipped, header)
+    columns = _csv_columns(text)
+    return _shape(columns, tables, "csv", gzipped, header=columns)
 
 
 def _files(place: Path) -> Iterator[Path]:
@@ -151,17 +153,19 @@ def _names(record: dict[str, Any]) -> tuple[str, ...]:
     return (*record, f"domain={record.get('domain')}")
 
 
-def _csv_header(text: bytes) -> tuple[str, ...]:
+def _csv_columns(text: bytes) -> tuple[str, ...]:
     first = io.StringIO(text.partition(b"\n")[0].decode("utf-8", "replace"))
     return tuple(next(csv.reader(first), []))
 
 
-def _parquet_fields(path: Path) -> tuple[str, ...]:
-    try:
-        found = duckdb.execute("SELECT name FROM parquet_schema(?)", [str(path)]).fetchall()
-    except duckdb.Error:
-        return ()
-    return tuple(str(name) for (name,) in found)
+def _parquet_columns(path: Path) -> tuple[str, ...]:
+    with tempfile.TemporaryDirectory(prefix="kinewax-link-") as folder:
+        file = Links(Path(folder)).of(path)
+        try:
+            found = duckdb.execute("DESCRIBE SELECT * FROM read_parquet(?)", [file]).fetchall()
+        except duckdb.Error:
+            return ()
+    return tuple(str(column[0]) for column in found)
 
 
 def _shape(
@@ -169,20 +173,20 @@ def _shape(
     tables: Sequence[Rows | Events],
     written: Format,
     gzipped: bool = False,
+    header: tuple[str, ...] = (),
 ) -> Shape | str:
     """Find the table whose records have these fields."""
     known = set(names)
     for table in tables:
         if isinstance(table, Rows):
             if known >= _ROW and f"domain={table.domain}" in known:
-                return Shape(table.name, written, gzipped)
-        elif is_event(table, known):
-            return Shape(table.raw, written, gzipped)
+                return Shape(table.name, written, gzipped, header)
+        elif _is_event(table, known):
+            return Shape(table.raw, written, gzipped, header)
     return "holds neither rows of aggregates nor events of a domain"
 
 
-def is_event(events: Events, names: set[str]) -> bool:
-    """Tell whether a record with these fields can be one of these events."""
+def _is_event(events: Events, names: set[str]) -> bool:
     needed = {one.path[0] for one in events.members if one.column.required}
     has_time = not events.times or not names.isdisjoint(events.times)
     # A row of an aggregate can have a field of each name that an event needs.

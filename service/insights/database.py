@@ -1,20 +1,24 @@
 """An archive in DuckDB: each table's records read once, and the views that questions are asked of.
 
 Everything is read as text and cast value by value. A record that isn't JSON, or lacks what it can't
-be without, doesn't stop the rest: it is counted as rejected. What is read lies in a temporary
-database beside the files, so memory stays bounded however large the archive is.
+be without, doesn't stop the rest: it is counted as rejected. A file that breaks off in the middle
+is left whole, and named. What is read lies in a temporary database on disk, so memory stays bounded
+however large the archive is.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
 import duckdb
 
+from errors import KinewaxError
 from service.insights.archive import Archive, Shape
+from service.insights.places import Links
+from service.insights.readers import BROKEN_LINES, Columns, name, selected
 from service.warehouse.tables import MOST_DIGITS, Column, Events, Member, Rows
 from service.warehouse.views import latest, typed
 
@@ -30,12 +34,14 @@ class Reading:
         files: From how many files.
         records: How many there were.
         rejected: How many of them were no rows or events.
+        broken: Files that could not be read to their end, and why.
     """
 
     table: str
     files: int
     records: int
     rejected: int
+    broken: Mapping[Path, str]
 
 
 class Database:
@@ -46,12 +52,17 @@ class Database:
     """
 
     def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._links = 0
+        (folder / "files").mkdir()
+        self._links = Links(folder / "files")
         self._connection = duckdb.connect(
             str(folder / "insights.duckdb"),
-            config={"temp_directory": str(folder / "spill"), "autoinstall_known_extensions": False},
+            config={
+                "temp_directory": str(folder / "spill"),
+                # Nothing is downloaded: what is needed comes with the library.
+                "autoinstall_known_extensions": False,
+            },
         )
+        # Times without a zone are in UTC, wherever this machine stands.
         self._connection.execute("SET TimeZone = 'UTC'")
         self._filled: set[str] = set()
 
@@ -62,13 +73,21 @@ class Database:
         self._connection.close()
 
     def load(self, archive: Archive, tables: Sequence[Rows | Events]) -> list[Reading]:
-        """Read an archive into tables, and make their views."""
+        """Read an archive into tables, and make their views.
+
+        Raises:
+            KinewaxError: The disk is full, or memory is not enough.
+        """
         readings = []
         for table in tables:
-            name = table.name if isinstance(table, Rows) else table.raw
-            shapes = {shape: paths for shape, paths in archive.files.items() if shape.holds == name}
+            own = table.name if isinstance(table, Rows) else table.raw
+            shapes = {shape: paths for shape, paths in archive.files.items() if shape.holds == own}
             if shapes:
-                readings.append(self._fill(table, name, shapes))
+                try:
+                    readings.append(self._fill(table, own, shapes))
+                except duckdb.Error as error:
+                    msg = f"can't read the archive: {_first_line(error)}"
+                    raise KinewaxError(msg, hint="see that TMPDIR has room") from error
         return readings
 
     def has(self, view: str) -> bool:
@@ -80,109 +99,92 @@ class Database:
         found = self._connection.execute(sql)
         return [column[0] for column in found.description or ()], found.fetchall()
 
-    def _fill(self, table: Rows | Events, name: str, shapes: dict[Shape, list[Path]]) -> Reading:
+    def _fill(self, table: Rows | Events, own: str, shapes: dict[Shape, list[Path]]) -> Reading:
         columns = _columns(table)
-        for number, (shape, paths) in enumerate(shapes.items()):
-            select = self._reader(shape, paths, columns)
-            into = f"INSERT INTO {name}" if number else f"CREATE TABLE {name} AS"
-            self._connection.execute(f"{into} {select}")
-        # A line of CSV that doesn't fit its columns was passed over, and noted, maybe twice.
-        has_csv = any(shape.format == "csv" for shape in shapes)
-        broken = self._count(_BROKEN_LINES) if has_csv else 0
-        records = self._count(name)
-        if isinstance(table, Rows):
-            kept = self._make_row_views(table)
-        else:
-            self._make(table.view, "TABLE", typed(table, read=_member, time=_time))
-            kept = self._count(table.view)
-        records += broken
-        return Reading(name, sum(map(len, shapes.values())), records, records - kept)
+        texts = ", ".join(f"{name(column)} VARCHAR" for column, _ in columns)
+        self._connection.execute(f"CREATE TABLE {own} ({texts})")
+        broken: dict[Path, str] = {}
+        unfit = 0
+        for shape, paths in shapes.items():
+            unfit += self._read(own, shape, paths, columns, broken)
+        records = self._count(own)
+        kept = self._fill_views(table)
+        self._connection.execute(f"DROP TABLE {own}")
+        files = sum(map(len, shapes.values())) - len(broken)
+        return Reading(own, files, records + unfit, records + unfit - kept, broken)
 
-    def _make_row_views(self, rows: Rows) -> int:
+    def _read(
+        self,
+        own: str,
+        shape: Shape,
+        paths: Sequence[Path],
+        columns: Columns,
+        broken: dict[Path, str],
+    ) -> int:
+        """Read files; where one breaks off, all but that one. Return how many lines didn't fit."""
+        files = [self._links.of(path) for path in paths]
+        try:
+            self._connection.execute(f"INSERT INTO {own} {selected(shape, files, columns)}")
+        except duckdb.OutOfMemoryException:
+            raise
+        except duckdb.Error as error:
+            self._unfit(shape)
+            if len(paths) == 1:
+                broken[paths[0]] = f"can't be read to its end: {_first_line(error)}"
+                return 0
+            half = len(paths) // 2
+            return sum(
+                self._read(own, shape, part, columns, broken)
+                for part in (paths[:half], paths[half:])
+            )
+        return self._unfit(shape)
+
+    def _unfit(self, shape: Shape) -> int:
+        """Count the lines of CSV that didn't fit, and forget them."""
+        if shape.format != "csv":
+            return 0
+        lines = self._count(f"(SELECT DISTINCT scan_id, file_id, line FROM {BROKEN_LINES})")
+        self._connection.execute(f"DELETE FROM {BROKEN_LINES}")
+        return lines
+
+    def _fill_views(self, table: Rows | Events) -> int:
+        """Make what is queried of a table's texts, and return how many of its records are sound."""
+        if isinstance(table, Events):
+            self._make(table.view, typed(table, read=_member, time=_time))
+            return self._count(table.view)
         sound = " AND ".join(
-            f"{_own(one, one)} IS NOT NULL" for one in rows.columns if one.required
+            f"{_own(one, one)} IS NOT NULL" for one in table.columns if one.required
         )
-        self._connection.execute(f"DELETE FROM {rows.name} WHERE NOT ({sound})")
-        for aggregate in rows.aggregates:
-            self._make(aggregate.view, "TABLE", latest(rows, aggregate, read=_own, newest=_NEWEST))
-        return self._count(rows.name)
+        self._connection.execute(f"DELETE FROM {table.name} WHERE NOT ({sound})")
+        for aggregate in table.aggregates:
+            self._make(aggregate.view, latest(table, aggregate, read=_own, newest=_NEWEST))
+        return self._count(table.name)
 
-    def _make(self, view: str, kind: str, select: str) -> None:
-        self._connection.execute(f"CREATE {kind} {view} AS {select}")
+    def _make(self, view: str, select: str) -> None:
+        self._connection.execute(f"CREATE TABLE {view} AS {select}")
         if self._count(view):
             self._filled.add(view)
 
     def _count(self, relation: str) -> int:
         return int(self._connection.execute(f"SELECT COUNT(*) FROM {relation}").fetchall()[0][0])
 
-    def _reader(
-        self, shape: Shape, paths: Sequence[Path], columns: Sequence[tuple[str, tuple[str, ...]]]
-    ) -> str:
-        """Return a SELECT that reads files: each column by its name, as text."""
-        files = self._linked(paths)
-        compression = f"compression = '{'gzip' if shape.gzipped else 'none'}'"
-        if shape.format in ("json", "json_lines"):
-            lines = shape.format == "json_lines"
-            source = (
-                f"read_json_objects({files}, {compression}, maximum_object_size = 67108864, "
-                f"format = '{'newline_delimited' if lines else 'unstructured'}'"
-                f"{', ignore_errors = true' if lines else ''})"
-            )
-            values = [f"json_extract_string(json, {_json_path(path)})" for _, path in columns]
-        elif shape.format == "csv":
-            types = ", ".join(f"{_text(name)}: 'VARCHAR'" for name in shape.header)
-            source = (
-                f"read_csv({files}, {compression}, header = true, auto_detect = false, "
-                f"columns = {{{types}}}, delim = ',', quote = '\"', escape = '\"', "
-                "null_padding = true, store_rejects = true)"
-            )
-            values = [_name(path[0]) if path[0] in shape.header else "NULL" for _, path in columns]
-        else:
-            source = f"read_parquet({files}, union_by_name = true)"
-            _, found = self.ask(f"SELECT column_name FROM (DESCRIBE SELECT * FROM {source})")
-            has = {str(name) for (name,) in found}
-            values = [
-                f"CAST({'.'.join(map(_name, path))} AS VARCHAR)" if path[0] in has else "NULL"
-                for _, path in columns
-            ]
-        named = ", ".join(
-            f"CAST({value} AS VARCHAR) AS {_name(name)}"
-            for value, (name, _) in zip(values, columns, strict=True)
-        )
-        return f"SELECT {named} FROM {source}"
-
-    def _linked(self, paths: Sequence[Path]) -> str:
-        """Return a list of files as SQL, by links whose names hold nothing that DuckDB expands."""
-        links = self._folder / "files"
-        links.mkdir(exist_ok=True)
-        names = []
-        for path in paths:
-            link = links / str(self._links)
-            link.symlink_to(path.absolute())
-            self._links += 1
-            names.append(_text(str(link)))
-        return f"[{', '.join(names)}]"
-
 
 # ---- columns ------------------------------------------------------------------------------------
 
-_BROKEN_LINES = "(SELECT DISTINCT scan_id, file_id, line FROM reject_errors)"
 _NEWEST = "TRY_CAST(emitted_at AS TIMESTAMP)"
 
 
-def _columns(table: Rows | Events) -> list[tuple[str, tuple[str, ...]]]:
-    """Return the text columns of a table, and where in a record each one is."""
+def _columns(table: Rows | Events) -> Columns:
     if isinstance(table, Rows):
         return [(one.name, (one.name,)) for one in table.columns]
-    times = [(name, (name,)) for name in table.times]
+    times = [(one, (one,)) for one in table.times]
     return times + [(one.column.name, one.path) for one in table.members]
 
 
 def _own(column: Column, _: Column) -> str:
     """Read a column of texts as its own type; what doesn't fit is null."""
-    name = _name(column.name)
     if column.kind == "text":
-        return name
+        return name(column.name)
     if column.kind == "time":
         return _time(column.name)
     kind = {
@@ -191,7 +193,7 @@ def _own(column: Column, _: Column) -> str:
         "real": "DOUBLE",
         "boolean": "BOOLEAN",
     }[column.kind]
-    return f"TRY_CAST({name} AS {kind})"
+    return f"TRY_CAST({name(column.name)} AS {kind})"
 
 
 def _member(member: Member) -> str:
@@ -200,16 +202,8 @@ def _member(member: Member) -> str:
 
 def _time(field: str) -> str:
     """Read a time with or without a zone, which then is UTC."""
-    return f"timezone('UTC', TRY_CAST({_name(field)} AS TIMESTAMPTZ))"
+    return f"timezone('UTC', TRY_CAST({name(field)} AS TIMESTAMPTZ))"
 
 
-def _json_path(path: Sequence[str]) -> str:
-    return _text("$" + "".join(f'."{part}"' for part in path))
-
-
-def _text(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"
-
-
-def _name(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [""])[0]

@@ -95,6 +95,25 @@ def fetch(s3: S3, place: str, folder: Path, progress: Progress) -> Path:
     return folder
 
 
+class Links:
+    """Other names of files, with nothing in them that DuckDB expands, as `*` or `[`.
+
+    Args:
+        folder: A temporary directory of one's own, for the links.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._made = 0
+
+    def of(self, path: Path) -> str:
+        """Return another name of a file."""
+        self._made += 1
+        link = self._folder / str(self._made)
+        link.symlink_to(path.absolute())
+        return str(link)
+
+
 def _parts(place: str) -> tuple[str, str]:
     """Split s3://bucket/prefix as it stands: a key may hold what a URL's path may not."""
     bucket, _, prefix = place.removeprefix("s3://").partition("/")

@@ -62,7 +62,7 @@ def read_texts(insights: Insights) -> list[str]:
         for one in insights.readings
     ]
     if insights.others:
-        texts.append(f"{_counted(len(insights.others), 'file')} of other kinds left alone")
+        texts.append(f"{_counted(len(insights.others), 'file')} left: --json says why")
     return texts
 
 

@@ -92,23 +92,45 @@ def test_what_is_no_event_is_counted_and_stops_nothing(sample: Path, tmp_path: P
     bad = [
         b"not json",
         b"[1]",
+        b'{"brand": "\xff"}',
         orjson.dumps({**first, "user_id": "x"}),
         orjson.dumps({**first, "event_time": "2019-99-99 00:00:00 UTC"}),
         orjson.dumps({key: value for key, value in first.items() if key != "event_type"}),
     ]
     (tmp_path / "archive-1").write_bytes(b"\n".join([*lines[:50], *bad, *lines[50:]]))
-    short = b"event_time,event_type,price,user_id,brand\n2019-10-01 00:00:00 UTC,view,1,7,\n"
-    (tmp_path / "archive.csv").write_bytes(short + b"2019-10-01 00:00:00 UTC,view,1,8,a,b,c\n")
-    (tmp_path / "broken.gz").write_bytes(gzip.compress(lines[0])[:10])
+    content = [
+        b"event_time,event_type,price,user_id,brand",
+        b"2019-10-01 00:00:00 UTC,view,1,7,",
+        b"2019-10-01 00:00:00 UTC,view,1,8,a,b,c",
+        b"2019-10-01 00:00:00 UTC,view",
+        b"2019-10-01 00:00:00 UTC,view,1,9,\xff",
+        b'2019-10-01 00:00:00 UTC,view,1,10,"a',
+        b'b, ""c"""',
+    ]
+    (tmp_path / "archive.csv").write_bytes(b"\n".join(content))
 
     insights = answer(tmp_path, "here")
 
     (reading,) = insights.readings
-    assert (reading.files, reading.records, reading.rejected) == (2, 107, 6)
-    assert [(path.name, why) for path, why in insights.others.items()] == [
-        ("broken.gz", "is no sound gzip")
-    ]
-    assert rows_by_name(insights)["daily_visitors"][0]["events"] == 101
+    assert (reading.files, reading.records, reading.rejected) == (2, 111, 9)
+    assert rows_by_name(insights)["daily_visitors"][0]["events"] == 102
+
+
+def test_a_file_that_breaks_off_is_named_and_all_others_are_read(sample: Path, tmp_path: Path):
+    lines = as_lines(sample)
+    for number in range(8):
+        content = gzip.compress(b"\n".join(lines[number::8]))
+        # One breaks off in the middle, one at its very beginning.
+        kept = {3: len(content) // 2, 6: 10}.get(number, len(content))
+        (tmp_path / f"{number}.gz").write_bytes(content[:kept])
+
+    insights = answer(tmp_path, "here")
+
+    assert {path.name for path in insights.others} == {"3.gz", "6.gz"}
+    whole = sum(len(lines[number::8]) for number in range(8) if number not in (3, 6))
+    (reading,) = insights.readings
+    assert (reading.files, reading.records, reading.rejected) == (6, whole, 0)
+    assert insights.as_json()["left"] == {str(path): why for path, why in insights.others.items()}
 
 
 def test_the_files_of_a_run_are_answered_from_its_aggregates(
