@@ -6,15 +6,16 @@ and the contract tests read this value.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
+from dataflows.window_checks import fields_used, repeated, window_problems
 from errors import SettingsError
 from operators.access_log import AccessLogFormat
 from operators.decode import ARRIVAL
 from operators.feature_spec import DetectorSpec, KeyForest, RecordForest, StreamForest, config_of
+from operators.session_spec import AnyWindow, SessionWindow
 from operators.spec import (
     Allow,
     Count,
@@ -28,6 +29,7 @@ from operators.spec import (
     Threshold,
     Value,
     Window,
+    Without,
 )
 
 _GROWING = (Count, Sum, Distinct)
@@ -44,6 +46,7 @@ class Domain:
         times: Text fields that can be the event time, the default first. A run may also choose
             `arrival`.
         windows: What is counted.
+        sessions: What is counted by visit: until a key has been quiet for a while.
         rules: What is alarming about a key.
         detectors: What a forest finds alarming about the stream, a key or an event.
         disorder_seconds: The allowed disorder, by default.
@@ -62,6 +65,7 @@ class Domain:
     disorder_seconds: float = 10
     allow: tuple[Allow, ...] = ()
     format: AccessLogFormat | None = None
+    sessions: tuple[SessionWindow, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse a declaration that contradicts itself or refers to what isn't declared."""
@@ -76,6 +80,11 @@ class Domain:
         return {field.name: field for field in self.fields}
 
     @property
+    def all_windows(self) -> tuple[AnyWindow, ...]:
+        """All that events are counted in: windows, then sessions."""
+        return self.windows + self.sessions
+
+    @property
     def alarms(self) -> tuple[Threshold | Ratio | DetectorSpec, ...]:
         """All that opens incidents: rules, then detectors."""
         return self.rules + self.detectors
@@ -85,9 +94,9 @@ class Domain:
         """What a run may take for event time, the default first."""
         return (*self.times, ARRIVAL)
 
-    def fields_of(self, windows: Sequence[Window]) -> tuple[Field, ...]:
+    def fields_of(self, windows: Sequence[AnyWindow]) -> tuple[Field, ...]:
         """Return the fields that these windows and their detectors use, in declaration order."""
-        used = {name for window in windows for name in _fields_used(window)}
+        used = {name for window in windows for name in fields_used(window)}
         for detector in self.detectors_of(windows):
             if isinstance(detector, RecordForest):
                 used.update((*detector.fields, *detector.key))
@@ -95,32 +104,32 @@ class Domain:
             used.update(allow.field for allow in self.allow)
         return tuple(field for field in self.fields if field.name in used)
 
-    def detectors_of(self, windows: Sequence[Window]) -> tuple[DetectorSpec, ...]:
+    def detectors_of(self, windows: Sequence[AnyWindow]) -> tuple[DetectorSpec, ...]:
         """Return the detectors that have all their windows among these; those of events always."""
         names = {window.name for window in windows}
         return tuple(one for one in self.detectors if names.issuperset(one.windows))
 
-    def aggregates_of(self, windows: Sequence[Window]) -> list[str]:
+    def aggregates_of(self, windows: Sequence[AnyWindow]) -> list[str]:
         """Return the names of the aggregates whose rows are written when these windows run."""
-        emitted = [window.name for window in windows if window.emit]
+        emitted = [one.name for one in windows if isinstance(one, SessionWindow) or one.emit]
         return emitted + [
             detector.name
             for detector in self.detectors_of(windows)
             if isinstance(detector, StreamForest) or detector.emit
         ]
 
-    def windows_named(self, names: Sequence[str]) -> tuple[Window, ...]:
-        """Return the windows of these names, in declaration order; all for no names.
+    def windows_named(self, names: Sequence[str]) -> tuple[AnyWindow, ...]:
+        """Return the windows and sessions of these names, in declaration order; all for no names.
 
         Raises:
             SettingsError: A name isn't declared.
         """
-        known = [window.name for window in self.windows]
+        known = [window.name for window in self.all_windows]
         for name in names:
             if name not in known:
                 msg = f"domain {self.name} has no window {name!r}"
                 raise SettingsError(msg, hint=f"its windows: {', '.join(known)}")
-        return tuple(window for window in self.windows if not names or window.name in names)
+        return tuple(one for one in self.all_windows if not names or one.name in names)
 
     def with_limits(self, limits: Mapping[str, float]) -> Domain:
         """Return the domain with other limits.
@@ -154,11 +163,11 @@ class Domain:
         )
 
     def _problems(self) -> Iterator[str]:
-        yield from _repeated("field", [field.name for field in self.fields])
+        yield from repeated("field", [field.name for field in self.fields])
         # A detector's rows are written under its name, beside those of windows.
-        aggregates = [one.name for one in self.windows] + [one.name for one in self.detectors]
-        yield from _repeated("window or detector", aggregates)
-        yield from _repeated("rule or detector", [alarm.name for alarm in self.alarms])
+        aggregates = [one.name for one in (*self.all_windows, *self.detectors)]
+        yield from repeated("window or detector", aggregates)
+        yield from repeated("rule or detector", [alarm.name for alarm in self.alarms])
         if not self.times:
             yield "no event time is declared"
         for name in self.times:
@@ -169,30 +178,12 @@ class Domain:
                 self.field_by_name[allow.field].kind != "text"
             ):
                 yield f"{allow.field!r}, by which clients are allowed, is no declared text"
-        for window in self.windows:
-            yield from self._window_problems(window)
+        for window in self.all_windows:
+            yield from window_problems(window, self.field_by_name)
         for rule in self.rules:
             yield from self._rule_problems(rule)
         for detector in self.detectors:
             yield from self._detector_problems(detector)
-
-    def _window_problems(self, window: Window) -> Iterator[str]:
-        declared = self.field_by_name
-        undeclared = [name for name in _fields_used(window) if name not in declared]
-        for name in undeclared:
-            yield f"window {window.name} uses the field {name!r}, which is not declared"
-        if not window.key:
-            yield f"window {window.name} has no key"
-        if window.top and window.groups != 1:
-            yield f"window {window.name} writes its top {window.top} keys and so needs one group"
-        yield from _repeated(f"value of {window.name}", [value.name for value in window.values])
-        for value in window.values if not undeclared else ():
-            if isinstance(value, First | Last | Distinct):
-                continue
-            if not isinstance(value, Count) and declared[value.of].kind == "text":
-                yield f"{value.name} of {window.name} needs a number, not the text {value.of}"
-            if value.where is not None and declared[value.where.field].kind != "text":
-                yield f"{value.name} of {window.name} can filter by a text, not {value.where.field}"
 
     def _rule_problems(self, rule: Threshold | Ratio) -> Iterator[str]:
         windows = {window.name: window for window in self.windows}
@@ -213,7 +204,7 @@ class Domain:
 
     def _detector_problems(self, detector: DetectorSpec) -> Iterator[str]:
         what = f"detector {detector.name}"
-        yield from _repeated(f"column of {what}", detector.columns)
+        yield from repeated(f"column of {what}", detector.columns)
         if not detector.columns:
             yield f"{what} sees nothing"
             return
@@ -234,7 +225,7 @@ class Domain:
                 numbers = {
                     value.name
                     for value in windows[detector.window].values
-                    if not isinstance(value, First | Last)
+                    if not isinstance(value, First | Last | Without)
                 }
                 for name in detector.values:
                     if name not in numbers:
@@ -270,26 +261,8 @@ class Domain:
         return isinstance(value, Count)
 
 
-def _repeated(what: str, names: Sequence[str]) -> Iterator[str]:
-    for name, count in Counter(names).items():
-        if count > 1:
-            yield f"there is more than one {what} {name!r}"
-
-
 def _limit_problems(what: str, levels: Sequence[Level]) -> Iterator[str]:
     limits = [level.above for level in levels]
     is_ascending = all(lower < upper for lower, upper in pairwise(limits))
     if not (limits and limits[0] >= 0 and is_ascending):  # never true of nan
         yield f"{what}: limits must ascend from 0 or more, not {limits}"
-
-
-def _fields_used(window: Window) -> list[str]:
-    used = list(window.key)
-    for value in window.values:
-        if isinstance(value, First | Last):
-            continue
-        if not isinstance(value, Count):
-            used.append(value.of)
-        if not isinstance(value, Distinct) and value.where is not None:
-            used.append(value.where.field)
-    return used

@@ -18,6 +18,7 @@ from operators.detection import Detection
 from operators.key_group import GroupOutput, KeyGroup
 from operators.notices import Notices
 from operators.record_detection import RecordDetection
+from operators.session_group import SessionGroup
 
 Seen = Summary | Closed | Points
 Detected = Alert | AggregateRows | Closed
@@ -34,14 +35,14 @@ class GroupLogic(StatefulBatchLogic[Packet, GroupOutput, bytes]):
 
     def __init__(
         self,
-        build: Callable[[str, bytes | None], KeyGroup],
+        build: Callable[[str, bytes | None], KeyGroup | SessionGroup],
         state: bytes | None,
         vitals: Vitals,
     ) -> None:
         self._build = build
         self._vitals = vitals
         self._name = ""
-        self._group: KeyGroup | None = None
+        self._group: KeyGroup | SessionGroup | None = None
         if state is not None:
             self._name = pickle.loads(state)["group"]
             self._group = build(self._name, state)

@@ -40,12 +40,16 @@ from operators.allow import AllowList
 from operators.codes import TextCodes
 from operators.detection import Detection
 from operators.feature_spec import KeyForest, RecordForest, StreamForest, shape_of
+from operators.filters import Filters
 from operators.intake import Intake, Taken
 from operators.key_group import KeyGroup
 from operators.notices import Notices
 from operators.partials import Partials
 from operators.record_detection import RecordDetection
 from operators.record_points import RecordPoints
+from operators.session_group import SessionGroup
+from operators.session_spec import SessionWindow
+from operators.spec import Window
 from operators.watermarks import IdlePolicy
 from sinks.base import Sink
 from sources.base import Source
@@ -113,7 +117,8 @@ def build_flow(
     vitals = vitals or Vitals()
     windows = domain.windows_named(options.windows)
     fields = domain.fields_of(windows)
-    by_name = {window.name: window for window in windows}
+    by_name = {window.name: window for window in windows if isinstance(window, Window)}
+    sessions = {window.name: window for window in windows if isinstance(window, SessionWindow)}
     rules = {rule.name: rule for rule in domain.rules if rule.window in by_name}
     detectors = {one.name: one for one in domain.detectors_of(windows)}
     of_events = [one for one in detectors.values() if isinstance(one, RecordForest)]
@@ -124,6 +129,7 @@ def build_flow(
     decoder = decoder_of(domain, decoded, options.time, texts)
     writes = writer_of(domain, texts) if options.events else None
     allowed = AllowList(domain.allow, options.allow, texts)
+    filters = Filters(windows, texts)
     points = RecordPoints(of_events, domain.field_by_name, texts)
 
     def intake(state: dict[str, Any] | None) -> Intake:
@@ -135,11 +141,27 @@ def build_flow(
             state,
             allowed=allowed,
             points=points,
+            filters=filters,
             writes=writes,
         )
 
-    def group(name: str, state: bytes | None) -> KeyGroup:
-        window = by_name[name.partition("/")[0]]
+    def group(name: str, state: bytes | None) -> KeyGroup | SessionGroup:
+        of = name.partition("/")[0]
+        if of in sessions:
+            return SessionGroup(
+                name,
+                domain.name,
+                sessions[of],
+                domain.field_by_name,
+                slots=source.slots,
+                disorder_us=options.disorder_us,
+                idle=options.idle,
+                early=options.early,
+                started_at_us=options.started_at_us,
+                clock=clock,
+                state=state,
+            )
+        window = by_name[of]
         return KeyGroup(
             name,
             domain.name,
@@ -230,11 +252,7 @@ def layout_of(domain: Domain, options: Options) -> dict[str, str]:
     windows = domain.windows_named(options.windows)
     layout = {"domain": domain.name, "event_time": options.time}
     for window in windows:
-        values = ", ".join(str(value) for value in window.values)
-        layout[f"window {window.name}"] = (
-            f"{window.length_seconds} s by {', '.join(window.key)} "
-            f"in {window.groups} groups: {values}"
-        )
+        layout[f"window {window.name}"] = window.shape
     for field in domain.fields_of(windows):
         layout[f"field {field.name}"] = f"{field.kind}, scale {field.scale}"
     for detector in domain.detectors_of(windows):

@@ -15,7 +15,18 @@ from typing import Any
 import numpy as np
 
 import metrics
-from messages import Block, Ended, EndOfInput, Events, Int64s, Late, Mark, Points, Reject, Seen
+from messages import (
+    Block,
+    Ended,
+    EndOfInput,
+    Events,
+    Int64s,
+    Late,
+    Mark,
+    Points,
+    Reject,
+    Seen,
+)
 from operators.allow import AllowList
 from operators.decode import Column, Decoded, Decodes, Rejected
 from operators.filters import Filters
@@ -72,8 +83,8 @@ class Intake:
         windows: The windows that will count the events.
         disorder_us: The allowed disorder.
         allowed: Whose events some windows don't count.
-        filters: Which events windows count; by default all of them.
         points: What detectors of events see.
+        filters: Which events windows count; by default all of them.
         writes: Makes rows of single events, late ones included; None if nobody wants them.
         state: What `snapshot` returned, or None.
     """
@@ -87,8 +98,8 @@ class Intake:
         state: dict[str, Any] | None = None,
         *,
         allowed: AllowList | None = None,
-        filters: Filters | None = None,
         points: RecordPoints | None = None,
+        filters: Filters | None = None,
         writes: Writes | None = None,
     ) -> None:
         self._domain = domain
@@ -96,8 +107,8 @@ class Intake:
         self._disorder_us = disorder_us
         self._decoder = decoder
         self._allowed = allowed
-        self._filters = filters
         self._points = points
+        self._filters = filters
         self._writes = writes
         self._shards: dict[str, _Shard] = {}
         self.ledger: Counter[str] = Counter()

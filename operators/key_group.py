@@ -11,14 +11,18 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
+
 import metrics
 from messages import AggregateRows, Alert, Closed, Packet, Partial, Scalar, Summary
 from operators.accumulators import accumulators_of, read_values
 from operators.event_time import iso_time
 from operators.feature_spec import KeyForest, StreamForest
 from operators.features import Summariser
+from operators.interim import Interim
 from operators.key_detection import KeyDetection
-from operators.rules import Rule, key_text
+from operators.rows import aggregate_rows
+from operators.rules import Rule
 from operators.spec import Field, Ratio, Threshold, Window
 from operators.watermarks import IdlePolicy, Watermark
 from operators.windows import OpenWindow, OpenWindows, top_rows
@@ -85,6 +89,7 @@ class KeyGroup:
             if isinstance(one, KeyForest)
         ]
         self._told = [*(rule.name for rule in rules), *(one.name for one in detectors)]
+        self._interim = Interim(window.interim_seconds if early else 0, clock)
         self.windows = OpenWindows(window, restored.get("windows"))
         self.watermark = Watermark(slots, disorder_us, idle, restored.get("watermark"))
         self.ledger: Counter[str] = Counter(restored.get("ledger", {}))
@@ -94,6 +99,7 @@ class KeyGroup:
         found: list[GroupOutput] = []
         for packet in packets:
             for partial in packet.partials:
+                assert isinstance(partial, Partial), "packets are made for their window"
                 found.extend(self._count(partial))
             if packet.marks:
                 before_us = self.watermark.now_us
@@ -140,7 +146,10 @@ class KeyGroup:
             for detection in self._detections:
                 found.extend(detection.score(start_us, window))
             if self._window.emit:
-                found.append(AggregateRows(self._window.name, self._rows(start_us, window)))
+                found.append(self._rows(start_us, window, "final"))
+        if self._interim.is_due(before_us, self.watermark.now_us):
+            changed = self.windows.changed(self.watermark.now_us)
+            found.extend(self._rows(start_us, window, "interim") for start_us, window in changed)
         if self._passed_an_end(before_us):
             found.extend(Closed(name, self._name, self.watermark.now_us) for name in self._told)
         return found
@@ -149,34 +158,26 @@ class KeyGroup:
         length_us = self.windows.length_us
         return before_us // length_us < self.watermark.now_us // length_us
 
-    def _rows(
-        self, start_us: int, window: OpenWindow
-    ) -> tuple[dict[str, Scalar | bool | None], ...]:
+    def _rows(self, start_us: int, window: OpenWindow, phase: str) -> AggregateRows:
         codes, arrays = window.codes, window.arrays
         if self._window.top:
             rows_kept = top_rows(window, 0, self._window.top)
             codes, arrays = codes[rows_kept], [array[rows_kept] for array in arrays]
         keys = window.keys_of(codes)
         values = read_values(self._window.values, self._accumulators, arrays, self._fields)
-        start, end = iso_time(start_us), iso_time(start_us + self.windows.length_us)
-        emitted_at = iso_time(self._clock())
-        cut = self._started_at_us is not None and start_us < self._started_at_us
-        prefix = f"{self._domain}/{self._window.name}"
-        names = [value.name for value in self._window.values]
-        rows: list[dict[str, Scalar | bool | None]] = []
-        for key, *numbers in zip(keys, *values, strict=True):
-            named = dict(zip(self._window.key, key, strict=True))
-            row: dict[str, Scalar | bool | None] = {
-                "row_id": f"{prefix}/{key_text(named)}/{start}",
-                "domain": self._domain,
-                "aggregate": self._window.name,
-                "window_start": start,
-                "window_end": end,
-                **named,
-                **dict(zip(names, numbers, strict=True)),
-                "emitted_at": emitted_at,
-            }
-            if cut:
-                row["partial"] = True
-            rows.append(row)
-        return tuple(rows)
+        tail: dict[str, Scalar | bool] = {"emitted_at": iso_time(self._clock())}
+        if self._window.interim_seconds:
+            tail = {"phase": phase, **tail}
+        if self._started_at_us is not None and start_us < self._started_at_us:
+            tail["partial"] = True
+        starts_us = np.full(len(keys), start_us)
+        return aggregate_rows(
+            self._domain,
+            self._window.name,
+            starts_us,
+            starts_us + self.windows.length_us,
+            self._window.key,
+            keys,
+            dict(zip((value.name for value in self._window.values), values, strict=True)),
+            tail,
+        )

@@ -17,7 +17,7 @@ from urllib.parse import unquote
 from dataflows.domain import Domain
 from errors import KinewaxError, SettingsError
 from messages import AggregateRows, Events, Late, Reject
-from operators.spec import Window
+from operators.session_spec import AnyWindow
 from service.aws import Aws, explain
 from service.settings import Settings
 from service.settings import Sinks as SinkSettings
@@ -166,7 +166,7 @@ def source_layout(url: str, source: Source, aws: Aws) -> dict[str, str | int]:
 
 def open_sinks(
     domain: Domain,
-    windows: tuple[Window, ...],
+    windows: tuple[AnyWindow, ...],
     settings: SinkSettings,
     aws: Aws,
     clock: Callable[[], int],

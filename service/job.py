@@ -16,7 +16,7 @@ from dataflows.registry import find_domain
 from errors import SettingsError
 from operators.allow import AllowList
 from operators.codes import TextCodes
-from operators.spec import Window
+from operators.session_spec import AnyWindow
 from service import endpoints
 from service.setting_values import microseconds
 from service.settings import Settings
@@ -74,7 +74,7 @@ class Job:
             domain = _behind(domain, rules.trusted_proxies)
         return domain
 
-    def windows(self) -> tuple[Window, ...]:
+    def windows(self) -> tuple[AnyWindow, ...]:
         """Return the windows that run.
 
         Raises:

@@ -19,7 +19,18 @@ from typing import Literal
 
 from dataflows.domain import Domain
 from operators.feature_spec import StreamForest
-from operators.spec import Count, Distinct, Field, First, Last, Mean, Value, Window
+from operators.session_spec import AnyWindow, FirstText, LastText, SessionValue, SessionWindow
+from operators.spec import (
+    ApproxDistinct,
+    Count,
+    Distinct,
+    Field,
+    First,
+    Last,
+    Mean,
+    Value,
+    Without,
+)
 
 Kind = Literal["integer", "decimal", "real", "text", "time", "boolean"]
 
@@ -129,6 +140,7 @@ _HEAD = (
     Column("window_start", "time", required=True),
     Column("window_end", "time", required=True),
 )
+_PHASE = Column("phase", "text")
 _TAIL = (Column("emitted_at", "time", required=True), Column("partial", "boolean"))
 
 
@@ -210,22 +222,28 @@ def _seen(detector: StreamForest) -> Sequence[str]:
     return [feature.name for feature in detector.features]
 
 
-def _emitted(domain: Domain) -> list[Window]:
-    return [window for window in domain.windows if window.emit]
+def _emitted(domain: Domain) -> list[AnyWindow]:
+    return [one for one in domain.all_windows if isinstance(one, SessionWindow) or one.emit]
 
 
 def _aggregate(domain: Domain, name: str, own: Sequence[Column]) -> Aggregate:
     return Aggregate(name, f"{domain.name}_{name}", (*_HEAD, *own, *_TAIL))
 
 
-def _window_columns(domain: Domain, window: Window) -> list[Column]:
+def _window_columns(domain: Domain, window: AnyWindow) -> list[Column]:
     fields = domain.field_by_name
     keys = [_column(name, fields[name]) for name in window.key]
-    return keys + [_value_column(value, fields) for value in window.values]
+    values = [_value_column(value, fields) for value in window.values]
+    has_phase = isinstance(window, SessionWindow) or window.interim_seconds > 0
+    return [*keys, *values, *([_PHASE] if has_phase else [])]
 
 
-def _value_column(value: Value, fields: dict[str, Field]) -> Column:
-    if isinstance(value, Count | Distinct):
+def _value_column(value: Value | SessionValue, fields: dict[str, Field]) -> Column:
+    if isinstance(value, Without):
+        return Column(value.name, "boolean")
+    if isinstance(value, FirstText | LastText):
+        return Column(value.name, "text")
+    if isinstance(value, Count | Distinct | ApproxDistinct):
         return Column(value.name, "integer")
     if isinstance(value, First | Last):
         return Column(value.name, "time")

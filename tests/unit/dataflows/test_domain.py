@@ -205,7 +205,7 @@ def test_the_shop_has_the_seeds_windows_and_limits() -> None:
     shop = find_domain("ecommerce")
     (rule,) = shop.rules
     assert [(level.above, level.notify) for level in rule.levels] == [(5, False), (10, True)]
-    (actions, trade) = shop.windows
+    (actions, trade, *_) = shop.windows
     assert (actions.length_seconds, actions.key, actions.emit) == (10, ("user_id",), False)
     assert (trade.length_seconds, trade.key) == (60, ("event_type", "category_code", "brand"))
     assert rule.key_template.format(user_id=101) == "userid#101#appserver#app-server-tomcat-123"
