@@ -1,17 +1,50 @@
-"""The shop: floods of actions by one user, and the minute's trade."""
+"""The shop: floods of actions by one user, the trade, and the visitors' journeys."""
 
 from dataflows.domain import Domain
-from operators.spec import Count, Distinct, Field, Level, Sum, Threshold, Where, Window
+from operators.session_spec import FirstText, LastText, SessionWindow
+from operators.spec import (
+    ApproxDistinct,
+    Count,
+    Distinct,
+    Field,
+    Known,
+    Last,
+    Level,
+    Maximum,
+    Sum,
+    Threshold,
+    Value,
+    Where,
+    Window,
+    Without,
+)
+
+HOUR_SECONDS = 60 * 60
+DAY_SECONDS = 24 * HOUR_SECONDS
+
+VIEWED = Where("event_type", "view")
+PUT_IN_CART = Where("event_type", "cart")
+REMOVED = Where("event_type", "remove_from_cart")
+BOUGHT = Where("event_type", "purchase")
+
+INTEREST: tuple[Value, ...] = (
+    Count("views", VIEWED),
+    Count("carts", PUT_IN_CART),
+    Count("purchases", BOUGHT),
+    Sum("revenue", of="price", where=BOUGHT),
+)
 
 ECOMMERCE = Domain(
     name="ecommerce",
-    summary="Shop events: floods of actions by one user, and the minute's trade.",
+    summary="Shop events: floods of actions by one user, the trade, and visitors' journeys.",
     fields=(
         Field("user_id", "integer", doc="Who acted."),
         Field("event_type", "text", doc="view, cart, remove_from_cart or purchase."),
+        Field("product_id", "integer", required=False, doc="What was acted on."),
         Field("category_code", "text", required=False, doc="As electronics.smartphone, or empty."),
         Field("brand", "text", required=False, doc="In lower case, or empty."),
         Field("price", "decimal", scale=2, doc="Of the product, in the shop's currency."),
+        Field("user_session", "text", required=False, doc="The visit, as the shop names it."),
     ),
     times=("txn_timestamp", "event_time"),
     windows=(
@@ -29,11 +62,91 @@ ECOMMERCE = Domain(
             key=("event_type", "category_code", "brand"),
             values=(
                 Count("events"),
-                Sum("revenue", of="price", where=Where("event_type", "purchase")),
+                Sum("revenue", of="price", where=BOUGHT),
                 Distinct("users", of="user_id"),
             ),
             groups=4,
             doc="Events, revenue of purchases and distinct users of a minute.",
+        ),
+        Window(
+            name="visitors_daily",
+            length_seconds=DAY_SECONDS,
+            key=(),
+            values=(
+                Count("events"),
+                Distinct("visitors", of="user_id"),
+                ApproxDistinct("visitors_approx", of="user_id"),
+            ),
+            interim_seconds=60,
+            groups=1,
+            doc="Distinct users of a day, exactly and by HyperLogLog.",
+        ),
+        Window(
+            name="carts_daily",
+            length_seconds=DAY_SECONDS,
+            key=("user_id", "product_id"),
+            values=(
+                Count("carts", PUT_IN_CART),
+                Count("purchases", BOUGHT),
+                Sum("revenue", of="price", where=BOUGHT),
+                Without("abandoned", some="carts", none="purchases"),
+            ),
+            where=Where("event_type", ("cart", "purchase")),
+            interim_seconds=300,
+            groups=4,
+            doc="What each user put into the cart or bought in a day, product by product.",
+        ),
+        Window(
+            name="categories_hourly",
+            length_seconds=HOUR_SECONDS,
+            key=("category_code",),
+            values=(Count("events"), *INTEREST),
+            where=Known("category_code"),
+            interim_seconds=60,
+            groups=1,
+            doc="Which categories are asked for, hour by hour.",
+        ),
+        Window(
+            name="brands_daily",
+            length_seconds=DAY_SECONDS,
+            key=("brand",),
+            values=INTEREST,
+            where=Known("brand"),
+            interim_seconds=300,
+            groups=1,
+            doc="Which brands are looked at, and which are bought.",
+        ),
+        Window(
+            name="products_daily",
+            length_seconds=DAY_SECONDS,
+            key=("product_id",),
+            values=INTEREST,
+            interim_seconds=HOUR_SECONDS,
+            groups=4,
+            doc="The same of products; two days beside each other tell what moves.",
+        ),
+    ),
+    sessions=(
+        SessionWindow(
+            name="journeys",
+            gap_seconds=30 * 60,
+            key=("user_session",),
+            values=(
+                Maximum("user_id", of="user_id"),
+                Count("events"),
+                Count("views", VIEWED),
+                Count("carts", PUT_IN_CART),
+                Count("removes", REMOVED),
+                Count("purchases", BOUGHT),
+                Sum("revenue", of="price", where=BOUGHT),
+                FirstText("first_category", of="category_code"),
+                LastText("last_category", of="category_code"),
+                Last("last_seen"),
+                Without("abandoned", some="carts", none="purchases"),
+            ),
+            where=Known("user_session"),
+            interim_seconds=60,
+            doc="A visit, from its first event to half an hour without one.",
         ),
     ),
     rules=(

@@ -22,7 +22,8 @@ from dataflows.registry import DOMAINS
 from metrics import METRICS
 from operators.decode import REASONS
 from operators.feature_spec import DetectorSpec, KeyForest, RecordForest, StreamForest
-from operators.spec import Level, Ratio, Value
+from operators.session_spec import AnyWindow, SessionValue
+from operators.spec import Known, Level, Ratio, Value, Where, Without
 from service import settings
 from service.cli import app
 
@@ -151,10 +152,22 @@ def _domain(domain: Domain) -> Iterator[str]:
         yield _row(
             f"`{window.name}`",
             f"{window.length_seconds} s",
-            ", ".join(f"`{key}`" for key in window.key),
+            _by(window),
             ", ".join(_value(value) for value in window.values),
-            "yes" if window.emit else "no",
+            _written(window.interim_seconds) if window.emit else "no",
             window.doc,
+        )
+    if domain.sessions:
+        yield "\n### Sessions\n"
+        yield from _head("Session", "Gap", "By", "Values", "Written", "What it is")
+    for session in domain.sessions:
+        yield _row(
+            f"`{session.name}`",
+            f"{session.gap_seconds} s",
+            _by(session),
+            ", ".join(_value(value) for value in session.values),
+            _written(session.interim_seconds),
+            session.doc,
         )
     if domain.rules:
         yield "\n### Rules\n"
@@ -189,6 +202,21 @@ def _seen(detector: DetectorSpec) -> str:
             return f"each event's {columns}"
 
 
+def _by(window: AnyWindow) -> str:
+    key = ", ".join(f"`{key}`" for key in window.key) or "everything"
+    match window.where:
+        case Known(field=field):
+            return f"{key} where `{field}` isn't empty"
+        case Where() as where:
+            return f"{key} where {_where(where)}"
+        case _:
+            return key
+
+
+def _written(interim_seconds: int) -> str:
+    return f"yes, and each {interim_seconds} s while open" if interim_seconds else "yes"
+
+
 def _levels(levels: Sequence[Level]) -> str:
     return ", ".join(
         f"`{level.severity}` above {level.above:g}" + (" (notice)" if level.notify else "")
@@ -196,15 +224,27 @@ def _levels(levels: Sequence[Level]) -> str:
     )
 
 
-def _value(value: Value) -> str:
-    kind = type(value).__name__.lower()
+_KINDS = {
+    "ApproxDistinct": "distinct, approximately",
+    "FirstText": "first known",
+    "LastText": "last known",
+}
+
+
+def _where(where: Where) -> str:
+    return f"`{where.field}` is {' or '.join(f'`{choice}`' for choice in where.choices)}"
+
+
+def _value(value: Value | SessionValue) -> str:
+    if isinstance(value, Without):
+        return f"`{value.name}`: whether there are `{value.some}` and no `{value.none}`"
+    kind = _KINDS.get(type(value).__name__, type(value).__name__.lower())
     of = getattr(value, "of", None)
     where = getattr(value, "where", None)
-    choices = " or ".join(f"`{choice}`" for choice in where.choices) if where else ""
     return (
         f"`{value.name}`: {kind}"
         + (f" of `{of}`" if of else "")
-        + (f" where `{where.field}` is {choices}" if where else "")
+        + (f" where {_where(where)}" if where else "")
     )
 
 

@@ -15,6 +15,20 @@ CREATE EXTERNAL TABLE IF NOT EXISTS kinewax.ecommerce_rows (
     events bigint,
     revenue double,
     users bigint,
+    visitors bigint,
+    visitors_approx bigint,
+    phase string,
+    user_id bigint,
+    product_id bigint,
+    carts bigint,
+    purchases bigint,
+    abandoned boolean,
+    views bigint,
+    user_session string,
+    removes bigint,
+    first_category string,
+    last_category string,
+    last_seen string,
     emitted_at string,
     partial boolean
 )
@@ -80,12 +94,12 @@ CREATE EXTERNAL TABLE IF NOT EXISTS kinewax.ecommerce_raw (
     event_time string,
     user_id string,
     event_type string,
+    product_id string,
     category_code string,
     brand string,
     price string,
-    product_id string,
-    category_id string,
-    user_session string
+    user_session string,
+    category_id string
 )
 PARTITIONED BY (delivered_on string)
 ROW FORMAT SERDE 'org.openx.data.jsonserde.JsonSerDe'

@@ -37,6 +37,236 @@ FROM (
 ) AS told
 WHERE nth = 1;
 
+CREATE OR REPLACE VIEW kinewax.ecommerce_visitors_daily AS
+SELECT
+    row_id,
+    domain,
+    aggregate,
+    window_start,
+    window_end,
+    events,
+    visitors,
+    visitors_approx,
+    phase,
+    emitted_at,
+    partial
+FROM (
+    SELECT
+        row_id,
+        domain,
+        aggregate,
+        CAST(REPLACE(REPLACE(window_start, 'T', ' '), 'Z', '') AS TIMESTAMP) AS window_start,
+        CAST(REPLACE(REPLACE(window_end, 'T', ' '), 'Z', '') AS TIMESTAMP) AS window_end,
+        events,
+        visitors,
+        visitors_approx,
+        phase,
+        CAST(REPLACE(REPLACE(emitted_at, 'T', ' '), 'Z', '') AS TIMESTAMP) AS emitted_at,
+        partial,
+        ROW_NUMBER() OVER (PARTITION BY row_id, window_start ORDER BY REPLACE(emitted_at, 'Z', '') DESC) AS nth
+    FROM kinewax.ecommerce_rows
+    WHERE domain = 'ecommerce' AND aggregate = 'visitors_daily'
+) AS told
+WHERE nth = 1;
+
+CREATE OR REPLACE VIEW kinewax.ecommerce_carts_daily AS
+SELECT
+    row_id,
+    domain,
+    aggregate,
+    window_start,
+    window_end,
+    user_id,
+    product_id,
+    carts,
+    purchases,
+    revenue,
+    abandoned,
+    phase,
+    emitted_at,
+    partial
+FROM (
+    SELECT
+        row_id,
+        domain,
+        aggregate,
+        CAST(REPLACE(REPLACE(window_start, 'T', ' '), 'Z', '') AS TIMESTAMP) AS window_start,
+        CAST(REPLACE(REPLACE(window_end, 'T', ' '), 'Z', '') AS TIMESTAMP) AS window_end,
+        user_id,
+        product_id,
+        carts,
+        purchases,
+        CAST(revenue AS DECIMAL(19, 2)) AS revenue,
+        abandoned,
+        phase,
+        CAST(REPLACE(REPLACE(emitted_at, 'T', ' '), 'Z', '') AS TIMESTAMP) AS emitted_at,
+        partial,
+        ROW_NUMBER() OVER (PARTITION BY row_id, window_start ORDER BY REPLACE(emitted_at, 'Z', '') DESC) AS nth
+    FROM kinewax.ecommerce_rows
+    WHERE domain = 'ecommerce' AND aggregate = 'carts_daily'
+) AS told
+WHERE nth = 1;
+
+CREATE OR REPLACE VIEW kinewax.ecommerce_categories_hourly AS
+SELECT
+    row_id,
+    domain,
+    aggregate,
+    window_start,
+    window_end,
+    category_code,
+    events,
+    views,
+    carts,
+    purchases,
+    revenue,
+    phase,
+    emitted_at,
+    partial
+FROM (
+    SELECT
+        row_id,
+        domain,
+        aggregate,
+        CAST(REPLACE(REPLACE(window_start, 'T', ' '), 'Z', '') AS TIMESTAMP) AS window_start,
+        CAST(REPLACE(REPLACE(window_end, 'T', ' '), 'Z', '') AS TIMESTAMP) AS window_end,
+        category_code,
+        events,
+        views,
+        carts,
+        purchases,
+        CAST(revenue AS DECIMAL(19, 2)) AS revenue,
+        phase,
+        CAST(REPLACE(REPLACE(emitted_at, 'T', ' '), 'Z', '') AS TIMESTAMP) AS emitted_at,
+        partial,
+        ROW_NUMBER() OVER (PARTITION BY row_id, window_start ORDER BY REPLACE(emitted_at, 'Z', '') DESC) AS nth
+    FROM kinewax.ecommerce_rows
+    WHERE domain = 'ecommerce' AND aggregate = 'categories_hourly'
+) AS told
+WHERE nth = 1;
+
+CREATE OR REPLACE VIEW kinewax.ecommerce_brands_daily AS
+SELECT
+    row_id,
+    domain,
+    aggregate,
+    window_start,
+    window_end,
+    brand,
+    views,
+    carts,
+    purchases,
+    revenue,
+    phase,
+    emitted_at,
+    partial
+FROM (
+    SELECT
+        row_id,
+        domain,
+        aggregate,
+        CAST(REPLACE(REPLACE(window_start, 'T', ' '), 'Z', '') AS TIMESTAMP) AS window_start,
+        CAST(REPLACE(REPLACE(window_end, 'T', ' '), 'Z', '') AS TIMESTAMP) AS window_end,
+        brand,
+        views,
+        carts,
+        purchases,
+        CAST(revenue AS DECIMAL(19, 2)) AS revenue,
+        phase,
+        CAST(REPLACE(REPLACE(emitted_at, 'T', ' '), 'Z', '') AS TIMESTAMP) AS emitted_at,
+        partial,
+        ROW_NUMBER() OVER (PARTITION BY row_id, window_start ORDER BY REPLACE(emitted_at, 'Z', '') DESC) AS nth
+    FROM kinewax.ecommerce_rows
+    WHERE domain = 'ecommerce' AND aggregate = 'brands_daily'
+) AS told
+WHERE nth = 1;
+
+CREATE OR REPLACE VIEW kinewax.ecommerce_products_daily AS
+SELECT
+    row_id,
+    domain,
+    aggregate,
+    window_start,
+    window_end,
+    product_id,
+    views,
+    carts,
+    purchases,
+    revenue,
+    phase,
+    emitted_at,
+    partial
+FROM (
+    SELECT
+        row_id,
+        domain,
+        aggregate,
+        CAST(REPLACE(REPLACE(window_start, 'T', ' '), 'Z', '') AS TIMESTAMP) AS window_start,
+        CAST(REPLACE(REPLACE(window_end, 'T', ' '), 'Z', '') AS TIMESTAMP) AS window_end,
+        product_id,
+        views,
+        carts,
+        purchases,
+        CAST(revenue AS DECIMAL(19, 2)) AS revenue,
+        phase,
+        CAST(REPLACE(REPLACE(emitted_at, 'T', ' '), 'Z', '') AS TIMESTAMP) AS emitted_at,
+        partial,
+        ROW_NUMBER() OVER (PARTITION BY row_id, window_start ORDER BY REPLACE(emitted_at, 'Z', '') DESC) AS nth
+    FROM kinewax.ecommerce_rows
+    WHERE domain = 'ecommerce' AND aggregate = 'products_daily'
+) AS told
+WHERE nth = 1;
+
+CREATE OR REPLACE VIEW kinewax.ecommerce_journeys AS
+SELECT
+    row_id,
+    domain,
+    aggregate,
+    window_start,
+    window_end,
+    user_session,
+    user_id,
+    events,
+    views,
+    carts,
+    removes,
+    purchases,
+    revenue,
+    first_category,
+    last_category,
+    last_seen,
+    abandoned,
+    phase,
+    emitted_at,
+    partial
+FROM (
+    SELECT
+        row_id,
+        domain,
+        aggregate,
+        CAST(REPLACE(REPLACE(window_start, 'T', ' '), 'Z', '') AS TIMESTAMP) AS window_start,
+        CAST(REPLACE(REPLACE(window_end, 'T', ' '), 'Z', '') AS TIMESTAMP) AS window_end,
+        user_session,
+        user_id,
+        events,
+        views,
+        carts,
+        removes,
+        purchases,
+        CAST(revenue AS DECIMAL(19, 2)) AS revenue,
+        first_category,
+        last_category,
+        CAST(REPLACE(REPLACE(last_seen, 'T', ' '), 'Z', '') AS TIMESTAMP) AS last_seen,
+        abandoned,
+        phase,
+        CAST(REPLACE(REPLACE(emitted_at, 'T', ' '), 'Z', '') AS TIMESTAMP) AS emitted_at,
+        partial,
+        ROW_NUMBER() OVER (PARTITION BY row_id, window_start ORDER BY REPLACE(emitted_at, 'Z', '') DESC) AS nth
+    FROM kinewax.ecommerce_rows
+    WHERE domain = 'ecommerce' AND aggregate = 'journeys'
+) AS told
+WHERE nth = 1;
+
 CREATE OR REPLACE VIEW kinewax.access_logs_traffic_10s AS
 SELECT
     row_id,
@@ -285,24 +515,24 @@ SELECT
     MOD(CAST(EXTRACT(DOW FROM event_at) AS INTEGER), 7) AS weekday,
     user_id,
     event_type,
+    product_id,
     COALESCE(category_code, '') AS category_code,
     COALESCE(brand, '') AS brand,
     price,
-    product_id,
-    category_id,
     COALESCE(user_session, '') AS user_session,
+    category_id,
     delivered_on
 FROM (
     SELECT
         COALESCE(TRY_CAST(REPLACE(SUBSTR(txn_timestamp, 1, 19), 'T', ' ') AS TIMESTAMP), TRY_CAST(REPLACE(SUBSTR(event_time, 1, 19), 'T', ' ') AS TIMESTAMP)) AS event_at,
         TRY_CAST(user_id AS BIGINT) AS user_id,
         event_type,
+        TRY_CAST(product_id AS BIGINT) AS product_id,
         category_code,
         brand,
         TRY_CAST(TRY_CAST(price AS DOUBLE) AS DECIMAL(19, 2)) AS price,
-        TRY_CAST(product_id AS BIGINT) AS product_id,
-        TRY_CAST(category_id AS BIGINT) AS category_id,
         user_session,
+        TRY_CAST(category_id AS BIGINT) AS category_id,
         delivered_on
     FROM kinewax.ecommerce_raw AS stored
 ) AS told

@@ -15,6 +15,20 @@ CREATE TABLE IF NOT EXISTS kinewax.ecommerce_rows (
     events BIGINT,
     revenue DECIMAL(19, 2),
     users BIGINT,
+    visitors BIGINT,
+    visitors_approx BIGINT,
+    phase VARCHAR(65535),
+    user_id BIGINT,
+    product_id BIGINT,
+    carts BIGINT,
+    purchases BIGINT,
+    abandoned BOOLEAN,
+    views BIGINT,
+    user_session VARCHAR(65535),
+    removes BIGINT,
+    first_category VARCHAR(65535),
+    last_category VARCHAR(65535),
+    last_seen TIMESTAMP,
     emitted_at TIMESTAMP NOT NULL,
     partial BOOLEAN
 )
@@ -54,6 +68,236 @@ FROM (
         ROW_NUMBER() OVER (PARTITION BY row_id, window_start ORDER BY emitted_at DESC) AS nth
     FROM kinewax.ecommerce_rows
     WHERE domain = 'ecommerce' AND aggregate = 'trade'
+) AS told
+WHERE nth = 1;
+
+CREATE OR REPLACE VIEW kinewax.ecommerce_visitors_daily AS
+SELECT
+    row_id,
+    domain,
+    aggregate,
+    window_start,
+    window_end,
+    events,
+    visitors,
+    visitors_approx,
+    phase,
+    emitted_at,
+    partial
+FROM (
+    SELECT
+        row_id,
+        domain,
+        aggregate,
+        window_start,
+        window_end,
+        events,
+        visitors,
+        visitors_approx,
+        phase,
+        emitted_at,
+        partial,
+        ROW_NUMBER() OVER (PARTITION BY row_id, window_start ORDER BY emitted_at DESC) AS nth
+    FROM kinewax.ecommerce_rows
+    WHERE domain = 'ecommerce' AND aggregate = 'visitors_daily'
+) AS told
+WHERE nth = 1;
+
+CREATE OR REPLACE VIEW kinewax.ecommerce_carts_daily AS
+SELECT
+    row_id,
+    domain,
+    aggregate,
+    window_start,
+    window_end,
+    user_id,
+    product_id,
+    carts,
+    purchases,
+    revenue,
+    abandoned,
+    phase,
+    emitted_at,
+    partial
+FROM (
+    SELECT
+        row_id,
+        domain,
+        aggregate,
+        window_start,
+        window_end,
+        user_id,
+        product_id,
+        carts,
+        purchases,
+        revenue,
+        abandoned,
+        phase,
+        emitted_at,
+        partial,
+        ROW_NUMBER() OVER (PARTITION BY row_id, window_start ORDER BY emitted_at DESC) AS nth
+    FROM kinewax.ecommerce_rows
+    WHERE domain = 'ecommerce' AND aggregate = 'carts_daily'
+) AS told
+WHERE nth = 1;
+
+CREATE OR REPLACE VIEW kinewax.ecommerce_categories_hourly AS
+SELECT
+    row_id,
+    domain,
+    aggregate,
+    window_start,
+    window_end,
+    category_code,
+    events,
+    views,
+    carts,
+    purchases,
+    revenue,
+    phase,
+    emitted_at,
+    partial
+FROM (
+    SELECT
+        row_id,
+        domain,
+        aggregate,
+        window_start,
+        window_end,
+        category_code,
+        events,
+        views,
+        carts,
+        purchases,
+        revenue,
+        phase,
+        emitted_at,
+        partial,
+        ROW_NUMBER() OVER (PARTITION BY row_id, window_start ORDER BY emitted_at DESC) AS nth
+    FROM kinewax.ecommerce_rows
+    WHERE domain = 'ecommerce' AND aggregate = 'categories_hourly'
+) AS told
+WHERE nth = 1;
+
+CREATE OR REPLACE VIEW kinewax.ecommerce_brands_daily AS
+SELECT
+    row_id,
+    domain,
+    aggregate,
+    window_start,
+    window_end,
+    brand,
+    views,
+    carts,
+    purchases,
+    revenue,
+    phase,
+    emitted_at,
+    partial
+FROM (
+    SELECT
+        row_id,
+        domain,
+        aggregate,
+        window_start,
+        window_end,
+        brand,
+        views,
+        carts,
+        purchases,
+        revenue,
+        phase,
+        emitted_at,
+        partial,
+        ROW_NUMBER() OVER (PARTITION BY row_id, window_start ORDER BY emitted_at DESC) AS nth
+    FROM kinewax.ecommerce_rows
+    WHERE domain = 'ecommerce' AND aggregate = 'brands_daily'
+) AS told
+WHERE nth = 1;
+
+CREATE OR REPLACE VIEW kinewax.ecommerce_products_daily AS
+SELECT
+    row_id,
+    domain,
+    aggregate,
+    window_start,
+    window_end,
+    product_id,
+    views,
+    carts,
+    purchases,
+    revenue,
+    phase,
+    emitted_at,
+    partial
+FROM (
+    SELECT
+        row_id,
+        domain,
+        aggregate,
+        window_start,
+        window_end,
+        product_id,
+        views,
+        carts,
+        purchases,
+        revenue,
+        phase,
+        emitted_at,
+        partial,
+        ROW_NUMBER() OVER (PARTITION BY row_id, window_start ORDER BY emitted_at DESC) AS nth
+    FROM kinewax.ecommerce_rows
+    WHERE domain = 'ecommerce' AND aggregate = 'products_daily'
+) AS told
+WHERE nth = 1;
+
+CREATE OR REPLACE VIEW kinewax.ecommerce_journeys AS
+SELECT
+    row_id,
+    domain,
+    aggregate,
+    window_start,
+    window_end,
+    user_session,
+    user_id,
+    events,
+    views,
+    carts,
+    removes,
+    purchases,
+    revenue,
+    first_category,
+    last_category,
+    last_seen,
+    abandoned,
+    phase,
+    emitted_at,
+    partial
+FROM (
+    SELECT
+        row_id,
+        domain,
+        aggregate,
+        window_start,
+        window_end,
+        user_session,
+        user_id,
+        events,
+        views,
+        carts,
+        removes,
+        purchases,
+        revenue,
+        first_category,
+        last_category,
+        last_seen,
+        abandoned,
+        phase,
+        emitted_at,
+        partial,
+        ROW_NUMBER() OVER (PARTITION BY row_id, window_start ORDER BY emitted_at DESC) AS nth
+    FROM kinewax.ecommerce_rows
+    WHERE domain = 'ecommerce' AND aggregate = 'journeys'
 ) AS told
 WHERE nth = 1;
 
@@ -334,12 +578,12 @@ CREATE TABLE IF NOT EXISTS kinewax.ecommerce_raw (
     event_time TIMESTAMP,
     user_id BIGINT NOT NULL,
     event_type VARCHAR(65535) NOT NULL,
+    product_id BIGINT,
     category_code VARCHAR(65535),
     brand VARCHAR(65535),
     price DECIMAL(19, 2) NOT NULL,
-    product_id BIGINT,
-    category_id BIGINT,
-    user_session VARCHAR(65535)
+    user_session VARCHAR(65535),
+    category_id BIGINT
 )
 DISTSTYLE KEY DISTKEY (user_id)
 COMPOUND SORTKEY (txn_timestamp, event_time);
@@ -352,23 +596,23 @@ SELECT
     MOD(CAST(EXTRACT(DOW FROM event_at) AS INTEGER), 7) AS weekday,
     user_id,
     event_type,
+    product_id,
     COALESCE(category_code, '') AS category_code,
     COALESCE(brand, '') AS brand,
     price,
-    product_id,
-    category_id,
-    COALESCE(user_session, '') AS user_session
+    COALESCE(user_session, '') AS user_session,
+    category_id
 FROM (
     SELECT
         COALESCE(txn_timestamp, event_time) AS event_at,
         user_id,
         event_type,
+        product_id,
         category_code,
         brand,
         price,
-        product_id,
-        category_id,
-        user_session
+        user_session,
+        category_id
     FROM kinewax.ecommerce_raw AS stored
 ) AS told
 WHERE event_at IS NOT NULL AND user_id IS NOT NULL AND event_type IS NOT NULL AND price IS NOT NULL;

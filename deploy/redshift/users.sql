@@ -21,6 +21,18 @@ GRANT USAGE ON SCHEMA kinewax TO insights_reader;
 
 GRANT SELECT ON kinewax.ecommerce_trade TO insights_reader;
 
+GRANT SELECT ON kinewax.ecommerce_visitors_daily TO insights_reader;
+
+GRANT SELECT ON kinewax.ecommerce_carts_daily TO insights_reader;
+
+GRANT SELECT ON kinewax.ecommerce_categories_hourly TO insights_reader;
+
+GRANT SELECT ON kinewax.ecommerce_brands_daily TO insights_reader;
+
+GRANT SELECT ON kinewax.ecommerce_products_daily TO insights_reader;
+
+GRANT SELECT ON kinewax.ecommerce_journeys TO insights_reader;
+
 GRANT SELECT ON kinewax.access_logs_traffic_10s TO insights_reader;
 
 GRANT SELECT ON kinewax.access_logs_traffic_60s TO insights_reader;

@@ -55,7 +55,7 @@ def expected_of(path: Path, disorder_seconds: int) -> Expected:
     """Read a file of events and compute what a run over it must give."""
     found = Expected()
     maximum_us: int | None = None
-    for number, event, time_us in _events(path, found):
+    for number, event, time_us in events_of(path, found):
         if maximum_us is not None and time_us > maximum_us + _HOUR_US:
             found.rejected += 1
             continue
@@ -77,7 +77,8 @@ def expected_of(path: Path, disorder_seconds: int) -> Expected:
     return found
 
 
-def _events(path: Path, found: Expected) -> Iterator[tuple[int, dict[str, str], int]]:
+def events_of(path: Path, found: Expected) -> Iterator[tuple[int, dict[str, str], int]]:
+    """Yield (line number, event, event time in microseconds), and count what is no event."""
     for number, line in enumerate(path.read_bytes().removesuffix(b"\n").split(b"\n"), 1):
         for text in _OBJECTS.split(line):
             try:

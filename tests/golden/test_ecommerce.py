@@ -16,13 +16,22 @@ import pytest
 from producers.clock import SystemClock
 from producers.run import ProduceOptions, produce
 from tests.golden.oracle import Expected, expected_of
+from tests.golden.shop_oracle import AGGREGATES, Shop, shop_of
 from tests.rig import Service, wait_until
 
 DISORDER_SECONDS = 10
 
 
+@dataclass(frozen=True)
+class Truth:
+    """What a run over the file must give."""
+
+    expected: Expected
+    shop: Shop
+
+
 @pytest.fixture(scope="module")
-def events(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Expected]:
+def events(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Truth]:
     """400,000 events, 1 % of them beyond the allowed disorder, 0.1 % malformed; and the truth."""
     path = tmp_path_factory.mktemp("events") / "events.jsonl"
     produce(
@@ -42,7 +51,7 @@ def events(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Expected]:
         clock=SystemClock(),
         out=lambda _progress: None,
     )
-    return path, expected_of(path, DISORDER_SECONDS)
+    return path, Truth(expected_of(path, DISORDER_SECONDS), shop_of(path, DISORDER_SECONDS))
 
 
 def _no_client() -> Any:
@@ -98,8 +107,9 @@ def finish(service: Service, tmp_path: Path) -> Outputs:
     return Outputs(tmp_path / "out")
 
 
-def check(outputs: Outputs, expected: Expected) -> None:
+def check(outputs: Outputs, truth: Truth) -> None:
     """Hold a run's files against the plain group-by."""
+    expected = truth.expected
     finals = [alert for alert in outputs.lines("alerts.jsonl") if alert["phase"] == "final"]
     assert len(finals) == len(expected.incidents)
     assert {
@@ -122,11 +132,13 @@ def check(outputs: Outputs, expected: Expected) -> None:
     } == expected.trade
 
     late = outputs.lines("late.jsonl")
-    assert len(late) == len(expected.late)
+    assert len(late) == len(expected.late) + len(truth.shop.late)
     assert {
         (row["aggregate"], int(row["sequence_number"]), microseconds(row["event_time"]))
         for row in late
-    } == expected.late
+    } == expected.late | truth.shop.late
+    for aggregate in ("journeys", *AGGREGATES):
+        check_rows(outputs, aggregate, truth.shop.rows[aggregate])
     assert len(outputs.lines("dead-letters.jsonl")) == expected.rejected
 
     summary = outputs.summary
@@ -137,36 +149,55 @@ def check(outputs: Outputs, expected: Expected) -> None:
     )
 
 
-def seconds(iso: str) -> int:
-    return int(datetime.fromisoformat(iso).timestamp())
+def check_rows(
+    outputs: Outputs, aggregate: str, expected: dict[tuple[Any, ...], dict[str, Any]]
+) -> None:
+    """Hold the last line of each row id, and the final lines, against the plain group-by."""
+    lines = outputs.lines(f"aggregates/{aggregate}.jsonl")
+    finals = [line for line in lines if line["phase"] == "final"]
+    last = {line["row_id"]: line for line in lines}
+    assert len(finals) == len(expected)
+    assert all(line["phase"] == "final" for line in last.values()), "a row was left behind"
+    key = AGGREGATES[aggregate].key if aggregate in AGGREGATES else ("user_session",)
+    for line in finals:
+        values = expected[(*(str(line[name]) for name in key), microseconds(line["window_start"]))]
+        for name, value in values.items():
+            if isinstance(value, set):
+                assert line[name] in value, line
+            else:
+                assert line[name] == value, line
 
 
-def microseconds(iso: str) -> int:
-    moment = datetime.fromisoformat(iso)
+def seconds(text: str) -> int:
+    return int(datetime.fromisoformat(text).timestamp())
+
+
+def microseconds(text: str) -> int:
+    moment = datetime.fromisoformat(text)
     return int(moment.replace(microsecond=0).timestamp()) * 1_000_000 + moment.microsecond
 
 
 @pytest.mark.parametrize("processes", [1, 2, 3])
 def test_all_outputs_equal_a_plain_group_by_with_any_number_of_processes(
     run: Callable[..., Service],
-    events: tuple[Path, Expected],
+    events: tuple[Path, Truth],
     tmp_path: Path,
     processes: int,
 ) -> None:
-    path, expected = events
-    assert expected.late
-    assert expected.incidents
-    check(finish(run(path, processes), tmp_path), expected)
+    path, truth = events
+    assert truth.expected.late
+    assert truth.expected.incidents
+    check(finish(run(path, processes), tmp_path), truth)
 
 
 @pytest.mark.parametrize("processes", [1, 2])
 def test_a_kill_in_the_middle_changes_nothing(
     run: Callable[..., Service],
-    events: tuple[Path, Expected],
+    events: tuple[Path, Truth],
     tmp_path: Path,
     processes: int,
 ) -> None:
-    path, expected = events
+    path, truth = events
     service = run(path, processes, "--epoch-interval", "200ms")
     late = tmp_path / "out" / "late.jsonl"
     wait_until(lambda: late.exists() and late.stat().st_size > 0, "something is written")
@@ -174,17 +205,17 @@ def test_a_kill_in_the_middle_changes_nothing(
     os.kill(workers[-1], signal.SIGKILL)
     outputs = finish(service, tmp_path)
     assert outputs.summary["run"]["restarts"] >= 1, "it was killed too late"
-    check(outputs, expected)
+    check(outputs, truth)
 
 
 def test_stopped_in_mid_window_and_started_again_no_window_is_cut_and_nothing_counted_twice(
-    run: Callable[..., Service], events: tuple[Path, Expected], tmp_path: Path
+    run: Callable[..., Service], events: tuple[Path, Truth], tmp_path: Path
 ) -> None:
-    path, expected = events
+    path, truth = events
     recovery = ("--recovery", str(tmp_path / "recovery"), "--epoch-interval", "200ms")
     service = run(path, 2, *recovery)
     late = tmp_path / "out" / "late.jsonl"
     wait_until(lambda: late.exists() and late.stat().st_size > 0, "something is written")
     assert service.drain() == 0, service.log.read_text()[-3000:]
     assert Outputs(tmp_path / "out").summary["run"]["drained"]
-    check(finish(run(path, 1, *recovery), tmp_path), expected)
+    check(finish(run(path, 1, *recovery), tmp_path), truth)
