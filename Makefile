@@ -9,6 +9,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/setup-is-complete
 NODE_SERVERS := tests/npm/node_modules/setup-is-complete
 DOMAIN ?= ecommerce
+JOBS ?= 3
 ARGS ?=
 
 .DEFAULT_GOAL := help
@@ -38,9 +39,10 @@ $(NODE_SERVERS): tests/npm/package.json tests/npm/package-lock.json dev/node-ser
 demo: $(READY) ## Run a domain against a local AWS server (DOMAIN=ecommerce)
 	@$(BIN)/kinewax demo $(DOMAIN) $(ARGS)
 
-test: $(READY) $(NODE_SERVERS) ## Run the tests (ARGS="-k name" to choose some)
+# Many tests wait more than they compute, so more of them run at a time than there are cores.
+test: $(READY) $(NODE_SERVERS) ## Run the tests (ARGS="-k name" to choose some, JOBS=0 for one by one)
 	@echo "Running the tests"
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup $(ARGS)
 
 soak: $(READY) $(NODE_SERVERS) ## Run the long tests that `make test` leaves out
 	@$(BIN)/python -m pytest -m soak $(ARGS)

@@ -133,7 +133,7 @@ class FaultProxy:
         with self._lock:
             return [call.request for call in self.calls if call.action == action]
 
-    def wait_for(self, action: str, times: int, timeout_seconds: float = 20) -> None:
+    def wait_for(self, action: str, times: int, timeout_seconds: float = 60) -> None:
         """Wait until an action was called so often."""
 
         def is_there() -> bool:

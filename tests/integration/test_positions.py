@@ -127,6 +127,7 @@ def test_a_store_moved_in_mid_window_goes_on_to_exact_counts(
     wait_until(lambda: bool(running.open() - known), "an incident opens that the old store lacks")
     feeder.stop()
     expected = feeder.incidents()
+    feeder.close_windows()
     wait_until(lambda: set(running.finals()) >= set(expected), "every incident is final")
     running.drain()
 
@@ -156,6 +157,7 @@ def test_a_reset_to_the_oldest_record_finds_everything_again(
     assert done.returncode == 0, done.stderr
 
     expected = feeder.incidents()
+    feeder.close_windows()
     running.start(store, slots=SLOTS, processes=2)
     wait_until(lambda: set(running.finals(after=seen)) >= set(expected), "all are final again")
     running.drain()
