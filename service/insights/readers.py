@@ -24,20 +24,20 @@ def selected(shape: Shape, files: Sequence[str], columns: Columns) -> str:
     compression = f"compression = '{'gzip' if shape.gzipped else 'none'}'"
     match shape.format:
         case "json_lines":
-            source = _json(f"{listed}, {compression}", "newline_delimited, ignore_errors = true")
+            return _of_json(f"{listed}, {compression}, {_LINES}", columns)
         case "json":
-            source = _json(f"{listed}, {compression}", "unstructured")
+            return _of_json(f"{listed}, {compression}, {_ANYHOW}", columns)
         case "csv":
             types = ", ".join(f"{text(column)}: 'VARCHAR'" for column in shape.header)
-            source = (
+            return _of_table(
                 f"read_csv({listed}, {compression}, header = true, auto_detect = false, "
                 f"columns = {{{types}}}, delim = ',', quote = '\"', escape = '\"', "
-                "store_rejects = true)"
+                "store_rejects = true)",
+                shape.header,
+                columns,
             )
         case "parquet":
-            source = f"read_parquet({listed})"
-    values = (f"{_value(shape, path)} AS {name(column)}" for column, path in columns)
-    return f"SELECT {', '.join(values)} FROM {source}"
+            return _of_table(f"read_parquet({listed})", shape.header, columns)
 
 
 def text(value: str) -> str:
@@ -50,15 +50,24 @@ def name(value: str) -> str:
     return '"' + value.replace('"', '""') + '"'
 
 
-def _json(files: str, arranged: str) -> str:
-    largest = f"maximum_object_size = {_LARGEST_OBJECT_BYTES}"
-    return f"read_json_objects({files}, {largest}, format = {arranged})"
+_LINES = "format = newline_delimited, ignore_errors = true"
+_ANYHOW = "format = unstructured"
 
 
-def _value(shape: Shape, path: Sequence[str]) -> str:
-    if shape.format in ("json_lines", "json"):
-        where = "$" + "".join(f'."{part}"' for part in path)
-        return f"json_extract_string(json, {text(where)})"
-    if path[0] not in shape.header:
-        return "CAST(NULL AS VARCHAR)"
-    return f"CAST({'.'.join(map(name, path))} AS VARCHAR)"
+def _of_json(files: str, columns: Columns) -> str:
+    """Take all values of an object at once: one by one, each would parse it anew."""
+    paths = ", ".join(text("$" + "".join(f'."{part}"' for part in path)) for _, path in columns)
+    values = (f"found[{at}] AS {name(column)}" for at, (column, _) in enumerate(columns, 1))
+    return (
+        f"SELECT {', '.join(values)} FROM (SELECT json_extract_string(json, [{paths}]) AS found "
+        f"FROM read_json_objects({files}, maximum_object_size = {_LARGEST_OBJECT_BYTES}))"
+    )
+
+
+def _of_table(source: str, header: Sequence[str], columns: Columns) -> str:
+    values = (
+        f"CAST({'.'.join(map(name, path)) if path[0] in header else 'NULL'} AS VARCHAR) "
+        f"AS {name(column)}"
+        for column, path in columns
+    )
+    return f"SELECT {', '.join(values)} FROM {source}"
