@@ -137,8 +137,9 @@ ACCESS_LOGS = Domain(
             window="traffic_60s",
             value="errors_5xx",
             of="requests",
-            levels=(Level("warning", above=0.1), Level("high", above=0.25, notify=True)),
-            at_least=100,
+            # Of 40 requests of which 2 % fail, 7 do once in 75,000 minutes.
+            levels=(Level("warning", above=0.15), Level("high", above=0.3, notify=True)),
+            at_least=40,
             cooldown_seconds=600,
             subject_template="{value} of all requests failed in a minute",
             doc="A host that fails too often, however slowly it came to it.",
@@ -156,7 +157,13 @@ ACCESS_LOGS = Domain(
                 Entropy("client_entropy", "clients_10s", "requests"),
                 Entropy("path_entropy", "paths_10s", "requests"),
             ),
-            levels=(Level("warning", above=0.999), Level("high", above=0.9999, notify=True)),
+            # Without a warm-up, and without learning floods: docs/explanation/access-logs.md.
+            levels=(Level("warning", above=3.0), Level("high", above=3.3, notify=True)),
+            levels_of="score",
+            unlearnt=30,
+            sub_sample_size=32,
+            quiet_seconds=60,
+            cooldown_seconds=300,
             evidence=(
                 Evidence("top_clients", "clients_10s"),
                 Evidence("top_paths", "paths_10s"),

@@ -186,9 +186,10 @@ def _rules(domain: Domain) -> Iterator[str]:
 
 
 def _detectors(domain: Domain) -> Iterator[str]:
-    yield from _head("Detector", "Its forest sees", "Grades", "What it finds")
+    yield from _head("Detector", "Its forest sees", "Levels", "What it finds")
     for detector in domain.detectors:
-        yield _row(f"`{detector.name}`", _seen(detector), _levels(detector.levels), detector.doc)
+        levels = f"of the {detector.levels_of}: {_levels(detector.levels)}"
+        yield _row(f"`{detector.name}`", _seen(detector), levels, detector.doc)
 
 
 def _seen(detector: DetectorSpec) -> str:

@@ -3,8 +3,9 @@
 Every key group sends a summary of each window that it closes, and how far it has closed windows. A
 window is scored when all groups have closed it, in the order of starts, so what the forest learns
 doesn't depend on processes. A window in which nothing happened is a vector, too: silence is news.
-But a silence of more than `MAXIMUM_GAP_WINDOWS` is passed over, as for so long the stream was not
-there. A window that a start at LATEST has cut is not scored.
+But a silence of more than `MAXIMUM_GAP_WINDOWS` is passed over: it is told of only when it is over,
+and a stream that is busy for a minute an hour would be unlike itself whenever it is busy. A window
+that a start at LATEST has cut is not scored.
 
 Guarantee: forest, grade and all that waits are in the snapshot; after a crash the same windows get
 the same scores, bit for bit.
@@ -29,7 +30,7 @@ from operators.spec import Window
 from operators.watermarks import BEGINNING
 
 STATE_VERSION = 2
-MAXIMUM_GAP_WINDOWS = 360
+MAXIMUM_GAP_WINDOWS = 30
 _US_PER_SECOND = 1_000_000
 
 DetectorOutput = Alert | AggregateRows | Closed

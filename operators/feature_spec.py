@@ -10,7 +10,8 @@ Values only; the arithmetic of features is in `features.py`, the scoring in `det
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Literal
 
 from operators.detector import DetectorConfig
 from operators.forest import ForestConfig
@@ -107,12 +108,16 @@ class Evidence:
 class _Scoring:
     """What all detectors have: a forest, a calibrated grade, levels of it, and who is told.
 
-    The levels are limits of the grade: on a stream that stays as it is, a grade above 1 - p comes
-    about once in 1 / p points.
+    By default the levels are limits of the grade: on a stream that stays as it is, a grade above
+    1 - p comes about once in 1 / p points.
 
     Attributes:
         name: The rule's name, part of each incident's id.
-        levels: Severities with ascending limits of the grade.
+        levels: Severities with ascending limits.
+        levels_of: What they limit: the grade, or the score, which is there from the first
+            `sub_sample_size` points on and knows no warm-up, but must be chosen for the stream.
+        unlearnt: How many points in a row above the lowest level, one of the score, aren't learnt:
+            see `DetectorConfig`.
         number_of_trees: Of the forest, as the next three: see `ForestConfig`.
         sub_sample_size: Points that each tree holds; there is no score before so many.
         time_decay: Over how many points the forest forgets.
@@ -129,6 +134,8 @@ class _Scoring:
 
     name: str
     levels: tuple[Level, ...]
+    levels_of: Literal["grade", "score"] = "grade"
+    unlearnt: int = 0
     number_of_trees: int = 100
     sub_sample_size: int = 256
     time_decay: int = 100_000
@@ -253,7 +260,8 @@ def config_of(spec: DetectorSpec) -> DetectorConfig:
     Raises:
         SettingsError: A parameter is out of its range.
     """
-    return DetectorConfig(
+    limits = tuple(level.above for level in spec.levels)
+    config = DetectorConfig(
         ForestConfig(
             columns=len(spec.columns),
             number_of_trees=spec.number_of_trees,
@@ -263,9 +271,11 @@ def config_of(spec: DetectorSpec) -> DetectorConfig:
             scales="spread",
         ),
         GradeConfig(warm_up=spec.warm_up),
-        alarm_grades=tuple(level.above for level in spec.levels),
         quiet_seconds=spec.quiet_seconds,
     )
+    if spec.levels_of == "score":
+        return replace(config, alarm_scores=limits, unlearnt=spec.unlearnt)
+    return replace(config, alarm_grades=limits)
 
 
 def shape_of(spec: DetectorSpec) -> str:

@@ -105,6 +105,8 @@ class Scored:
         assert found.explanations is not None, "asked for by all detectors"
         key = point.key or STREAM
         level = self._spec.levels[found.alarms[index] - 1]
+        score = round(float(found.scores[index]), _DIGITS)
+        grade = round(float(found.grades[index]), _DIGITS)
         parts = found.explanations.columns_of(index, self._spec.columns)
         return Alert(
             id=incident_id(self._domain, self._spec.name, key, point.start_us),
@@ -115,13 +117,14 @@ class Scored:
             key=dict(key),
             window_start_us=point.start_us,
             window_end_us=point.end_us,
-            value=round(float(found.grades[index]), _DIGITS),
-            value_name="grade",
+            value=score if self._spec.levels_of == "score" else grade,
+            value_name=self._spec.levels_of,
             threshold=level.above,
             detected_at_us=self._clock(),
             partial=point.partial,
             evidence={
-                "score": round(float(found.scores[index]), _DIGITS),
+                "score": score,
+                "grade": grade,
                 "features": {**self._named(point)},
                 "attribution": {name: {**part} for name, part in parts.items()},
                 **(evidence or {}),

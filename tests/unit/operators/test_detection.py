@@ -35,9 +35,9 @@ SPEC = StreamForest(
 GROUPS = ("clients/0", "clients/1")
 
 
-def detection(state: bytes | None = None, **options: Any) -> Detection:
+def detection(state: bytes | None = None, spec: StreamForest = SPEC, **options: Any) -> Detection:
     options = {"clock": lambda: 0, "started_at_us": None, **options}
-    return Detection(SPEC, "logs", {"clients": WINDOW}, GROUPS, state=state, **options)
+    return Detection(spec, "logs", {"clients": WINDOW}, GROUPS, state=state, **options)
 
 
 def summary(number: int, group: str, requests: int, errors: int, keys: int) -> Summary:
@@ -103,6 +103,17 @@ def test_a_window_is_scored_once_all_groups_have_closed_it() -> None:
         sum(part.totals["errors"] for part in window) / requests, abs=1e-6
     )
     assert row["row_id"] == "logs/unusual/1970-01-01T00:00:00Z"
+
+
+def test_levels_of_the_score_find_a_flood_before_there_are_grades() -> None:
+    windows = traffic(100, flood=90)
+    by_score = replace(SPEC, levels=(Level("high", above=2.5),), levels_of="score")
+    (alert,) = alerts_of(run(detection(spec=by_score), windows))
+    assert alert.window_start_us == 90 * LENGTH_US
+    assert alert.value_name == "score"
+    assert float(alert.value) > alert.threshold == 2.5
+    assert alert.evidence["grade"] == 0, "it isn't warm yet"
+    assert alerts_of(run(detection(), windows)) == []
 
 
 def test_a_flood_is_one_incident_a_level_that_names_its_evidence() -> None:

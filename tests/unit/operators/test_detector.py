@@ -49,6 +49,66 @@ def test_an_alarm_needs_the_score_too():
     assert not Detector(strict, 1).take(points, times).alarms.any()
 
 
+def test_limits_of_scores_need_no_warm_up():
+    points, times = stream()
+    points[100] = [50.0, -50.0]
+    by_score = DetectorConfig(CONFIG.forest, CONFIG.grade, alarm_scores=(3.0, 5.9))
+
+    found = Detector(by_score, 1).take(points, times)
+
+    assert found.alarms[100] == 1
+    assert found.grades[100] == 0, "it isn't warm yet"
+    assert (np.flatnonzero(found.scores > 3.0) >= 64).all()
+
+
+def attacked(points: int, *attacks: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+    """Return points of which some stretches are far away."""
+    rng = np.random.default_rng(0)
+    given = rng.normal(size=(points, 2))
+    for begin, end in attacks:
+        given[begin:end] += rng.normal(12, 0.5, size=(end - begin, 2))
+    return given, np.arange(points) * SECOND
+
+
+def unlearning(most: int) -> Detector:
+    config = DetectorConfig(
+        CONFIG.forest, CONFIG.grade, alarm_scores=(3.0,), unlearnt=most, quiet_seconds=20
+    )
+    return Detector(config, 1)
+
+
+def test_an_attack_that_is_not_learnt_leaves_the_next_one_as_unusual():
+    points, times = attacked(400, (200, 220), (300, 320))
+    with_it, without = (unlearning(most).take(points, times).scores for most in (30, 0))
+
+    assert with_it[200:220].min() > 3
+    assert with_it[300:320].min() > 3
+    assert without[300:320].max() < 3
+    assert (with_it[:201] == without[:201]).all()
+
+
+def test_what_lasts_is_learnt():
+    points, times = attacked(600, (200, 600))
+    found = unlearning(30).take(points, times)
+
+    assert found.scores[200:230].min() > 3
+    assert found.scores[300:].max() < 3
+    assert np.flatnonzero(found.alarms).tolist() == [200]
+
+
+def test_unlearnt_points_are_the_same_in_any_batches_and_after_a_restart():
+    points, times = attacked(400, (200, 220), (300, 320))
+    whole = unlearning(30).take(points, times, explain=True)
+    one, found = unlearning(30), []
+    for begin, end in ((0, 7), (7, 205), (205, 312), (312, 400)):
+        one = Detector.load(one.config, one.dump())
+        found.append(one.take(points[begin:end], times[begin:end]))
+
+    assert (np.concatenate([part.scores for part in found]) == whole.scores).all()
+    assert (np.concatenate([part.alarms for part in found]) == whole.alarms).all()
+    assert whole.explanations.above.shape == points.shape
+
+
 def test_a_refused_point_never_alarms():
     points, times = stream()
     points[500:] = np.nan
@@ -88,6 +148,11 @@ def test_times_must_be_as_many_as_points():
         {"alarm_grades": (0.9, 1.0)},
         {"alarm_score": -1},
         {"alarm_score": 9},
+        {"alarm_scores": (0.0, 2.0)},
+        {"alarm_scores": (3.0, 2.0)},
+        {"alarm_scores": (3.0, 8.0)},
+        {"unlearnt": -1},
+        {"unlearnt": 5},
         {"quiet_seconds": -1},
         {"quiet_seconds": float("nan")},
     ],
