@@ -49,6 +49,7 @@ class FakeShard:
     parents: tuple[str, ...]
     records: list[tuple[int, int, bytes]] = field(default_factory=list)  # sequence, arrival, data
     closed: bool = False
+    closed_us: int | None = None
     listed: bool = True  # False: a listing doesn't show it yet
 
     def entry(self) -> dict[str, Any]:
@@ -108,7 +109,7 @@ class FakeKinesis:
     def split(self, shard_id: str) -> tuple[str, str]:
         shard = self.shards[shard_id]
         middle = (shard.first_hash + shard.last_hash) // 2
-        shard.closed = shard.listed = True
+        self._close(shard)
         return (
             self._open(shard.first_hash, middle, (shard_id,)),
             self._open(middle + 1, shard.last_hash, (shard_id,)),
@@ -117,7 +118,8 @@ class FakeKinesis:
     def merge(self, one: str, other: str) -> str:
         low, high = sorted((self.shards[one], self.shards[other]), key=lambda s: s.first_hash)
         assert low.last_hash + 1 == high.first_hash
-        low.closed = high.closed = low.listed = high.listed = True
+        self._close(low)
+        self._close(high)
         return self._open(low.first_hash, high.last_hash, (one, other))
 
     def expire(self, shard_id: str) -> None:
@@ -129,6 +131,15 @@ class FakeKinesis:
         self.created += timedelta(days=1)
         self.shards.clear()
         self._open(0, HASH_KEYS - 1, ())
+
+    def has_expired(self, shard: FakeShard) -> bool:
+        """Tell whether the retention has passed since a shard was closed."""
+        retention_us = self.retention_hours * 3_600_000_000
+        return shard.closed_us is not None and shard.closed_us + retention_us < self.now_us
+
+    def _close(self, shard: FakeShard) -> None:
+        shard.closed = shard.listed = True
+        shard.closed_us = self.now_us
 
     def _open(self, first: int, last: int, parents: tuple[str, ...]) -> str:
         number = len(self.shards) and 1 + int(max(self.shards)[-12:])

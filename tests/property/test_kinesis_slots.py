@@ -55,6 +55,15 @@ AN_ENDED_SHARD_LEFT_OUT = [
     *[("put", 0), ("split", 0), ("put", 0), ("settle", 0)],
     *[("split", 0), ("settle", 0), ("hide", 0), ("settle", 0)],
 ]
+# What has expired and is left out by three listings is forgotten.
+AN_EXPIRED_SHARD_LEFT_OUT = [
+    *[("split", 0), ("merge", 0), ("settle", 0)],
+    *[("expire", 0), ("hide", 0), ("settle", 0)],
+]
+HIDDEN_WHEN_IT_EXPIRES = [
+    *[("split", 0), ("merge", 0), ("settle", 0)],
+    *[("hide", 0), ("settle", 0), ("expire", 0), ("settle", 0)],
+]
 
 
 class Job:
@@ -132,11 +141,13 @@ def drive(stream: FakeKinesis, job: Job, steps: list[tuple[str, int]]) -> list[b
                     place = number % (len(alive) - 1)
                     stream.merge(alive[place].id, alive[place + 1].id)
             case "hide":
-                # Not what nothing else tells of: a first listing without it would be believed.
+                # Not what nothing else tells of: a first listing without it would be believed. Nor
+                # what has expired: the service leaves that out for good, and so it is forgotten.
                 told_of = [
                     shard
                     for shard in stream.shards.values()
                     if any(p in stream.shards and stream.shards[p].listed for p in shard.parents)
+                    and not stream.has_expired(shard)
                 ]
                 if told_of:
                     _pick(told_of, number).listed = False
@@ -166,6 +177,8 @@ def drive(stream: FakeKinesis, job: Job, steps: list[tuple[str, int]]) -> list[b
 def expire(stream: FakeKinesis, job: Job) -> None:
     """Let the retention pass, and forget what is read to its end in committed history."""
     ended = {item.shard for _, item in job.committed[0] if isinstance(item, Ended)}
+    for shard in stream.shards.values():
+        shard.listed = True  # what has expired isn't left out and shown again
     stream.now_us += 25 * 3_600_000_000
     for name in sorted(ended & stream.shards.keys()):
         if not any(parent in stream.shards for parent in stream.shards[name].parents):
@@ -268,6 +281,8 @@ def check_output(stream: FakeKinesis, job: Job, wanted: list[bytes], old: int = 
 @given(st.integers(1, 3), st.booleans(), st.lists(operations, max_size=60))
 @example(1, False, HALF_OF_THE_HEIRS)
 @example(1, True, AN_ENDED_SHARD_LEFT_OUT)
+@example(2, True, AN_EXPIRED_SHARD_LEFT_OUT)
+@example(2, True, HIDDEN_WHEN_IT_EXPIRES)
 def test_every_record_comes_out_once_whatever_happens_in_between(
     shards: int, names_children: bool, steps: list[tuple[str, int]]
 ) -> None:
