@@ -18,7 +18,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from dataflows.domain import Domain
-from operators.feature_spec import StreamForest
+from operators.feature_spec import DetectorSpec, KeyForest, RecordForest, StreamForest
+from operators.record_points import SEQUENCE_NUMBER, SHARD
 from operators.session_spec import AnyWindow, FirstText, LastText, SessionValue, SessionWindow
 from operators.spec import (
     ApproxDistinct,
@@ -153,8 +154,9 @@ def rows_of(domain: Domain) -> Rows:
     aggregates = (
         *(_aggregate(domain, one.name, _window_columns(domain, one)) for one in _emitted(domain)),
         *(
-            _aggregate(domain, one.name, [*_reals(_seen(one)), *_SCORES])
+            _aggregate(domain, one.name, _detector_columns(domain, one))
             for one in domain.detectors
+            if isinstance(one, StreamForest) or one.emit
         ),
     )
     own = [
@@ -218,8 +220,18 @@ CLICKSTREAM = Events(
 _SCORES = (Column("score", "real"), Column("grade", "real"))
 
 
-def _seen(detector: StreamForest) -> Sequence[str]:
-    return [feature.name for feature in detector.features]
+def _detector_columns(domain: Domain, detector: DetectorSpec) -> list[Column]:
+    keys: list[Column] = []
+    match detector:
+        case KeyForest():
+            (window,) = (one for one in domain.windows if one.name == detector.window)
+            keys = [_column(name, domain.field_by_name[name]) for name in window.key]
+        case RecordForest():
+            keys = [_column(name, domain.field_by_name[name]) for name in detector.key]
+            keys += [Column(SHARD, "text"), Column(SEQUENCE_NUMBER, "text")]
+    seen = [Column(name, "real") for name in detector.columns]
+    # A field may be both the key and what is seen: a row then has it once.
+    return list({column.name: column for column in (*keys, *seen, *_SCORES)}.values())
 
 
 def _emitted(domain: Domain) -> list[AnyWindow]:
@@ -255,10 +267,6 @@ def _value_column(value: Value | SessionValue, fields: dict[str, Field]) -> Colu
 def _column(name: str, field: Field, *, required: bool = False) -> Column:
     kind: Kind = field.kind if field.kind != "decimal" or field.scale else "integer"
     return Column(name, kind, field.scale, required)
-
-
-def _reals(names: Iterable[str]) -> list[Column]:
-    return [Column(name, "real") for name in names]
 
 
 def _merged(domain: str, columns: Iterable[Column]) -> tuple[Column, ...]:

@@ -1,15 +1,14 @@
 -- 6. Brands that are looked at and not bought
 -- Of brands with 30 views or more, the ten with the fewest purchases a view.
--- reads: ecommerce_trade
+-- reads: ecommerce_brands_daily
 -- chart: bars label=brand value=views
 WITH counted AS (
     SELECT
         brand,
-        SUM(CASE WHEN event_type = 'view' THEN events ELSE 0 END) AS views,
-        SUM(CASE WHEN event_type = 'cart' THEN events ELSE 0 END) AS carts,
-        SUM(CASE WHEN event_type = 'purchase' THEN events ELSE 0 END) AS purchases
-    FROM ecommerce_trade
-    WHERE brand <> ''
+        SUM(views) AS views,
+        SUM(carts) AS carts,
+        SUM(purchases) AS purchases
+    FROM ecommerce_brands_daily
     GROUP BY brand
 )
 

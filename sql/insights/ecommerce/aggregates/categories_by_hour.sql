@@ -1,23 +1,14 @@
 -- 4. What is looked for, hour by hour
 -- The five categories with the most events in each hour of the day (UTC).
--- reads: ecommerce_trade
+-- reads: ecommerce_categories_hourly
 -- chart: bars label=category value=events by=hour_of_day
-WITH timed AS (
+WITH counted AS (
     SELECT
         CAST(EXTRACT(HOUR FROM window_start) AS INTEGER) AS hour_of_day,
         category_code AS category,
-        events
-    FROM ecommerce_trade
-    WHERE category_code <> ''
-),
-
-counted AS (
-    SELECT
-        hour_of_day,
-        category,
         SUM(events) AS events
-    FROM timed
-    GROUP BY hour_of_day, category
+    FROM ecommerce_categories_hourly
+    GROUP BY CAST(EXTRACT(HOUR FROM window_start) AS INTEGER), category_code
 ),
 
 placed AS (

@@ -1,23 +1,14 @@
 -- 5. What is looked for, by weekday
 -- The five categories with the most events in each weekday (0 is Sunday, UTC).
--- reads: ecommerce_trade
+-- reads: ecommerce_categories_hourly
 -- chart: bars label=category value=events by=weekday
-WITH timed AS (
+WITH counted AS (
     SELECT
         MOD(CAST(EXTRACT(DOW FROM window_start) AS INTEGER), 7) AS weekday,
         category_code AS category,
-        events
-    FROM ecommerce_trade
-    WHERE category_code <> ''
-),
-
-counted AS (
-    SELECT
-        weekday,
-        category,
         SUM(events) AS events
-    FROM timed
-    GROUP BY weekday, category
+    FROM ecommerce_categories_hourly
+    GROUP BY MOD(CAST(EXTRACT(DOW FROM window_start) AS INTEGER), 7), category_code
 ),
 
 placed AS (

@@ -1,15 +1,14 @@
 -- 7. Movers
 -- The brands whose revenue rose and fell most since the day before.
--- reads: ecommerce_trade
+-- reads: ecommerce_brands_daily
 -- chart: movers label=brand value=change by=day
 WITH daily AS (
     SELECT
         CAST(window_start AS DATE) AS day,
         brand,
-        SUM(revenue) AS revenue
-    FROM ecommerce_trade
-    WHERE event_type = 'purchase' AND brand <> ''
-    GROUP BY CAST(window_start AS DATE), brand
+        revenue
+    FROM ecommerce_brands_daily
+    WHERE purchases > 0
 ),
 
 sides AS (
