@@ -93,7 +93,7 @@ ECOMMERCE = Domain(
             ),
             where=Where("event_type", ("cart", "purchase")),
             interim_seconds=300,
-            groups=4,
+            groups=2,
             doc="What each user put into the cart or bought in a day, product by product.",
         ),
         Window(
@@ -122,7 +122,7 @@ ECOMMERCE = Domain(
             key=("product_id",),
             values=INTEREST,
             interim_seconds=HOUR_SECONDS,
-            groups=4,
+            groups=2,
             doc="The same of products; two days beside each other tell what moves.",
         ),
     ),
