@@ -136,6 +136,79 @@ def test_a_flood_is_one_incident_a_level_that_names_its_evidence() -> None:
     assert evidence["top_clients"][0]["requests"] >= evidence["top_clients"][1]["requests"]
 
 
+def with_factors(factors: dict[int, float], windows: int = 130) -> list[list[Summary]]:
+    """Return traffic in which some windows have so many times the usual requests."""
+    found = traffic(windows)
+    for number, factor in factors.items():
+        found[number] = [
+            replace(part, totals={name: round(factor * n) for name, n in part.totals.items()})
+            for part in found[number]
+        ]
+    return found
+
+
+BY_SCORE = replace(
+    SPEC,
+    levels=(Level("warning", above=2), Level("high", above=3.3, notify=True)),
+    levels_of="score",
+)
+"""Levels that two windows of chosen traffic reach for certain, without a long warm-up."""
+
+
+MILD, STRONG = 1.2, 400
+"""Times the usual requests: scores of about 2.5, and of 3.9 and more."""
+
+
+def told(factors: dict[int, float]) -> list[tuple[int, str]]:
+    """Return the incidents of traffic: number of the window, and severity."""
+    alerts = alerts_of(run(detection(spec=BY_SCORE), with_factors(factors)))
+    return [(alert.window_start_us // LENGTH_US, alert.severity) for alert in alerts]
+
+
+def test_an_anomaly_that_grows_is_told_of_again_when_it_reaches_the_next_level() -> None:
+    assert told({100: MILD, 101: MILD}) == [(100, "warning")]
+    growing = {100: MILD, 101: STRONG, 102: STRONG}
+    assert told(growing) == [(100, "warning"), (101, "high")]
+
+
+def test_one_that_begins_at_the_highest_level_is_told_of_once() -> None:
+    assert told({100: STRONG, 101: MILD, 102: STRONG}) == [(100, "high")]
+
+
+@pytest.mark.parametrize(("again", "is_new"), [(109, False), (110, True), (125, True)])
+def test_the_next_one_is_told_of_when_nothing_was_alarming_for_the_quiet_time(
+    again: int, is_new: bool
+) -> None:
+    first = [(100, "high")]
+    assert told({100: STRONG, again: 1000 * STRONG}) == first + [(again, "high")] * is_new
+
+
+@pytest.mark.parametrize("gap", [3, MAXIMUM_GAP_WINDOWS, MAXIMUM_GAP_WINDOWS + 1])
+def test_a_restart_amid_silent_windows_changes_nothing(gap: int) -> None:
+    windows = with_factors({100: STRONG}, windows=106)
+    behind = [
+        [replace(part, start_us=part.start_us + gap * LENGTH_US) for part in parts]
+        for parts in windows[103:]
+    ]
+
+    def rest(one: Detection) -> list[DetectorOutput]:
+        found: list[DetectorOutput] = []
+        for number, parts in enumerate(behind, 103 + gap):
+            found += one.take([*parts, *closed(number)])
+        return found
+
+    plain = detection(spec=BY_SCORE)
+    run(plain, windows[:103])
+    cut = detection(plain.snapshot(), spec=BY_SCORE)
+    assert rows_of(plain.take(closed(104))) == rows_of(cut.take(closed(104))) == []
+    again = detection(cut.snapshot(), spec=BY_SCORE)
+    found, expected = rest(again), rest(plain)
+    assert found == expected
+    assert len(rows_of(found)) == len(behind) + (gap if gap <= MAXIMUM_GAP_WINDOWS else 0)
+    assert again.ledger == plain.ledger
+    assert again.snapshot() == plain.snapshot()
+
+
 def test_the_order_of_groups_and_the_size_of_batches_change_nothing() -> None:
     windows = traffic(300, flood=280)
     whole = rows_of(run(detection(), windows))
