@@ -13,6 +13,7 @@ import duckdb
 import orjson
 import pytest
 
+from service.cli import run_command
 from service.insights.answers import Insights, answer
 from tests.conftest import CommandLine
 from tests.deploy.expectations import answers_of
@@ -203,13 +204,26 @@ def test_objects_in_s3_are_answered_from(
     assert answers_of(found) == expected
 
 
-def test_tables_are_printed_for_people(kinewax: CommandLine, sample: Path):
-    done = kinewax.run("insights", sample)
+def test_tables_are_printed_for_people(sample: Path, capsys: pytest.CaptureFixture[str]):
+    assert run_command(["insights", str(sample)]) == 0
 
-    assert done.returncode == 0, done.stderr
-    assert "4,999 records of ecommerce_raw in 1 file" in done.stdout
-    assert "Carts that nobody paid for" in done.stdout
-    assert "electronics.smartphone" in done.stdout
+    printed = capsys.readouterr().out
+    assert "4,999 records of ecommerce_raw in 1 file" in printed
+    assert "Carts that nobody paid for" in printed
+    assert "electronics.smartphone" in printed
+
+
+def test_a_page_is_written_where_it_is_asked_for(
+    sample: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    page = tmp_path / "page.html"
+
+    assert run_command(["insights", str(sample), "--html", str(page)]) == 0
+    assert "<svg" in page.read_text()
+    assert capsys.readouterr().out == f"wrote {page}\n"
+
+    assert run_command(["insights", str(sample), "--html", str(tmp_path / "no" / "page")]) == 2
+    assert "can't write" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -222,20 +236,30 @@ def test_tables_are_printed_for_people(kinewax: CommandLine, sample: Path):
     ],
 )
 def test_a_place_with_nothing_in_it_is_one_line_and_a_hint(
-    kinewax: CommandLine, tmp_path: Path, place: str, code: int, words: str
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    place: str,
+    code: int,
+    words: str,
 ):
+    monkeypatch.setenv("AWS_REGION", REGION)
+    monkeypatch.chdir(tmp_path)
     (tmp_path / "empty").mkdir()
 
-    done = kinewax.run("insights", place, environment={"AWS_REGION": REGION})
+    assert run_command(["insights", place]) == code
+    told = capsys.readouterr().err
+    assert words in told
+    assert "hint: " in told
+    assert len(told.splitlines()) == 2
 
-    assert done.returncode == code
-    assert words in done.stderr
-    assert "hint: " in done.stderr
-    assert len(done.stderr.splitlines()) == 2
 
+def test_a_missing_bucket_is_one_line_and_a_hint(
+    moto: Clients, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("AWS_REGION", REGION)
 
-def test_a_missing_bucket_is_one_line_and_a_hint(kinewax: CommandLine, moto: Clients):
-    done = kinewax.run("insights", "s3://no-such-bucket/x", "--endpoint-url", moto.endpoint)
+    code = run_command(["insights", "s3://no-such-bucket/x", "--endpoint-url", moto.endpoint])
 
-    assert done.returncode == 3
-    assert "s3://no-such-bucket/x does not exist" in done.stderr
+    assert code == 3
+    assert "s3://no-such-bucket/x does not exist" in capsys.readouterr().err

@@ -6,6 +6,7 @@ replaced by what it does with such lines (tests/deploy/redshift_shim.py says wha
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -17,10 +18,13 @@ import sqlglot
 from psycopg import errors
 from sqlglot import exp
 
+from messages import AggregateRows
 from service.insights.queries import questions
+from sinks import firehose
 from tests.deploy.conftest import REDSHIFT
 from tests.deploy.expectations import answers_of
 from tests.deploy.redshift_shim import PLACEMENT, load, on_postgres
+from tests.servers import REGION, Clients
 
 pytestmark = pytest.mark.xdist_group("warehouse")  # its fixtures take long to make
 
@@ -144,6 +148,45 @@ def test_delivered_rows_are_read_as_they_were_written(warehouse: Warehouse, deli
         assert read["revenue"] == Decimal(str(row["revenue"]))
         for name in ("event_type", "category_code", "brand", "events", "users"):
             assert read[name] == row[name]
+
+
+def test_rows_that_firehose_has_delivered_are_loaded_as_those_of_files(
+    warehouse: Warehouse,
+    delivered: Path,
+    moto: Clients,
+    unique_name: Callable[[str], str],
+):
+    bucket, stream = unique_name("bucket"), unique_name("stream")
+    moto("s3").create_bucket(
+        Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": REGION}
+    )
+    moto("firehose").create_delivery_stream(
+        DeliveryStreamName=stream,
+        ExtendedS3DestinationConfiguration={
+            "RoleARN": "arn:aws:iam::123456789012:role/firehose",
+            "BucketARN": f"arn:aws:s3:::{bucket}",
+        },
+    )
+    files = sorted((delivered / "aggregates").iterdir())
+    rows = [
+        AggregateRows(file.stem, tuple(map(orjson.loads, file.read_bytes().splitlines())))
+        for file in files
+    ]
+    # Twice: whoever sends at least once may send all of it again.
+    for _ in range(2):
+        firehose.put(moto("firehose"), stream, [entry.body for entry in firehose.encode(rows)])
+    objects = [
+        moto("s3").get_object(Bucket=bucket, Key=item["Key"])["Body"].read()
+        for item in moto("s3").list_objects_v2(Bucket=bucket)["Contents"]
+    ]
+
+    load(warehouse, "kinewax.ecommerce_rows", objects)
+
+    for one in rows:
+        (found,) = asked(warehouse, f"SELECT COUNT(*) AS rows FROM ecommerce_{one.aggregate}")
+        assert found["rows"] == len(one.rows)
+    found = asked(warehouse, AGGREGATES["cart_without_purchase"])
+    assert [row["without_purchase"] for row in found] == [25, 24, 24]
 
 
 def test_of_rows_with_one_id_the_one_emitted_last_is_seen(warehouse: Warehouse, delivered: Path):
