@@ -9,6 +9,7 @@ same scores, bit for bit.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -16,13 +17,13 @@ from typing import Any
 import numpy as np
 
 import metrics
-from messages import AggregateRows, Alert, Floats, Scalar
+from messages import AggregateRows, Alert, Scalar
 from operators.accumulators import accumulators_of, read_values
 from operators.feature_spec import KeyForest, config_of
 from operators.forest_pool import ForestPool
 from operators.rules import key_text
 from operators.scored import Point, Scored
-from operators.spec import Count, Distinct, Field, Sum, Window
+from operators.spec import ApproxDistinct, Count, Distinct, Field, Sum, Window
 from operators.windows import OpenWindow
 
 _US_PER_SECOND = 1_000_000
@@ -64,9 +65,11 @@ class KeyDetection:
         self._accumulators = accumulators_of(window.values)
         by_name = {value.name: index for index, value in enumerate(window.values)}
         self._places = [by_name[name] for name in spec.values]
-        self._is_amount = np.array(
-            [isinstance(window.values[place], Count | Sum | Distinct) for place in self._places]
-        )
+        self._amounts = {
+            place
+            for place in self._places
+            if isinstance(window.values[place], Count | Sum | Distinct | ApproxDistinct)
+        }
         self._forgotten = metrics.forests_forgotten.labels(domain, spec.name)
         self._scored = Scored(domain, spec, clock)
         keys_a_group = -(-spec.max_keys // window.groups)
@@ -84,12 +87,15 @@ class KeyDetection:
         ]
         read = read_values(self._window.values, self._accumulators, window.arrays, self._fields)
         values = list(zip(*(read[place] for place in self._places), strict=True))
-        numbers = np.array(values, np.float64).reshape(len(keys), len(self._places))
+        seen = [
+            [self._as_seen(value, place) for value, place in zip(row, self._places, strict=True)]
+            for row in values
+        ]
         forgotten = self._pool.forgotten
         found = self._pool.take(
             [key_text(key) for key in keys],
             np.full(len(keys), start_us),
-            self._as_seen(numbers),
+            np.array(seen).reshape(len(keys), len(self._places)),
             explain=True,
         )
         self._forgotten.inc(self._pool.forgotten - forgotten)
@@ -113,8 +119,10 @@ class KeyDetection:
         """Return the state; the group's snapshot carries it."""
         return {"ledger": dict(self.ledger), "forests": self._pool.dump()}
 
-    def _as_seen(self, numbers: Floats) -> Floats:
-        """Return amounts by their logarithms, since they vary by factors; a null is NaN."""
-        logarithms = np.sign(numbers) * np.log1p(np.abs(numbers))
-        seen: Floats = np.where(self._is_amount, logarithms, numbers)
-        return seen
+    def _as_seen(self, value: Scalar | None, place: int) -> float:
+        """Return an amount by its logarithm, since amounts vary by factors; a null is NaN."""
+        if value is None:
+            return math.nan
+        number = float(value)
+        # Of the standard library: numpy's differs in the last bit from processor to processor.
+        return math.copysign(math.log1p(abs(number)), number) if place in self._amounts else number

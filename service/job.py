@@ -27,7 +27,7 @@ class Job:
     """One run.
 
     Attributes:
-        domain_name: The domain's name.
+        domain_name: What `find_domain` takes: the domain's name, or its file.
         source: The source's URL.
         settings: All settings.
         started_at_us: When the first start on this store began; 0 before it is known.
@@ -52,6 +52,11 @@ class Job:
         """Read what `as_json` returned."""
         settings = Settings.model_validate(content["settings"])
         return cls(content["domain"], content["source"], settings, content["started_at_us"])
+
+    @property
+    def label(self) -> str:
+        """The domain's own name, for logs and metrics."""
+        return find_domain(self.domain_name).name
 
     def domain(self) -> Domain:
         """Return the domain, with the limits and cooldown that the settings ask for.

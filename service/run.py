@@ -44,7 +44,7 @@ def run(domain: str, source: str, loaded: Loaded, *, verbose: bool = False) -> S
     """Run a job until its input ends or it is told to stop.
 
     Args:
-        domain: The domain's name.
+        domain: The domain's name, or its file.
         source: The source's URL.
         loaded: Valid settings and their origins.
         verbose: Whether workers log tracebacks.
@@ -80,7 +80,7 @@ def run(domain: str, source: str, loaded: Loaded, *, verbose: bool = False) -> S
         facts = _supervise(started, loaded, supervisor, store, Path(scratch))
         ended_us = now_us()
         summary = ledger.summarise(
-            domain,
+            job.label,
             snapshots.latest(store),
             aggregates=[window.name for window in job.windows()],
             run={
@@ -117,7 +117,7 @@ def _supervise(
     with admin, progress, stopped_by_signals(supervisor.stop):
         logger.info(
             "%s from %s, processes: %d, admin port: %s",
-            job.domain_name,
+            job.label,
             redact(job.source),
             settings.runtime.processes,
             admin.url,

@@ -105,7 +105,7 @@ def run(spec: Spec) -> int:
         level=settings.log.level,
         style=settings.log.format,
         colour="NO_COLOR" not in os.environ,
-        fields={"domain": spec.job.domain_name, "process": spec.process},
+        fields={"domain": spec.job.label, "process": spec.process},
     )
     vitals = Vitals()
     recovery = RecoveryConfig(Path(spec.recovery))  # type: ignore[no-untyped-call]
@@ -177,7 +177,7 @@ def _start_beats(spec: Spec, reporter: Reporter, vitals: Vitals) -> None:
         while True:
             time.sleep(_BEAT_SECONDS)
             reporter.send("beat", still_seconds=still_seconds(vitals, deadline_seconds))
-            vitals.publish(spec.job.domain_name, now_us())
+            vitals.publish(spec.job.label, now_us())
 
     threading.Thread(target=beat, name="beats", daemon=True).start()
 

@@ -13,7 +13,7 @@ from rich.console import Console
 
 from service.aws import Aws
 from service.check import Finding, probes_of, run_probe
-from service.commands.run import load
+from service.commands.run import DOMAIN_HELP, load
 from service.job import Job
 
 _COLOURS = {"ok": "green", "missing": "red", "denied": "red", "failed": "red", "untried": "yellow"}
@@ -21,7 +21,7 @@ _MISSING_EXIT = 3
 
 
 def check(
-    domain: Annotated[str, typer.Argument(help="What the events are: ecommerce.")],
+    domain: Annotated[str, typer.Argument(help=DOMAIN_HELP)],
     source: Annotated[str, typer.Option(help="kinesis://STREAM, file:///PATH, or -.")],
     sinks: Annotated[list[str] | None, typer.Option(help="aws, stdout, file:///DIR. [aws]")] = None,
     config: Annotated[Path | None, typer.Option(help="A TOML file with settings.")] = None,

@@ -13,15 +13,18 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from dataflows.registry import DOMAINS, find_domain
 from service import logs, settings
 from service.ledger import Summary
 from service.run import run as run_job
 from service.settings import Given, Loaded
 
+DOMAIN_HELP = f"What the events are: {', '.join(DOMAINS)}, or a file as ./my_domain.py:DOMAIN."
+
 
 def run(
     context: typer.Context,
-    domain: Annotated[str, typer.Argument(help="What the events are: ecommerce.")],
+    domain: Annotated[str, typer.Argument(help=DOMAIN_HELP)],
     source: Annotated[
         str, typer.Option(help="kinesis://STREAM, file:///PATH (JSON lines, .gz, .csv), or -.")
     ],
@@ -80,7 +83,7 @@ def run(
     }
     loaded = load(domain, config, given)
     verbosity = context.obj or 0
-    set_up_logs(loaded, domain, verbosity)
+    set_up_logs(loaded, find_domain(domain).name, verbosity)
     summary = run_job(domain, source, loaded, verbose=verbosity > 0)
     if as_json:
         sys.stdout.buffer.write(orjson.dumps(summary.as_json(), option=orjson.OPT_APPEND_NEWLINE))
