@@ -13,10 +13,13 @@ from dataflows.domain import Domain
 from dataflows.registry import DOMAINS, find_domain
 from errors import SettingsError
 from operators.decode import ARRIVAL
+from operators.session_spec import FirstText, SessionWindow
 from operators.spec import (
+    ApproxDistinct,
     Count,
     Distinct,
     Field,
+    Known,
     Level,
     Maximum,
     Mean,
@@ -25,6 +28,7 @@ from operators.spec import (
     Threshold,
     Where,
     Window,
+    Without,
 )
 
 USERS = Window("users", 10, ("user",), (Count("events"), Mean("mean", "price")))
@@ -105,6 +109,54 @@ def test_limits_can_be_others_and_the_rest_stays() -> None:
 def test_a_limit_that_makes_no_sense_is_refused(limits: dict[str, float], message: str) -> None:
     with pytest.raises(SettingsError, match=message):
         SHOP.with_limits(limits)
+
+
+def test_sessions_are_among_the_windows_that_a_run_can_choose_and_their_rows_are_written() -> None:
+    visits = SessionWindow("visits", 30, ("user",), (FirstText("first", "shop"),))
+    shop = replace(SHOP, sessions=(visits,))
+    assert shop.windows_named(()) == (USERS, TRADE, visits)
+    assert shop.windows_named(("visits",)) == (visits,)
+    assert [field.name for field in shop.fields_of((visits,))] == ["shop", "user"]
+    assert shop.aggregates_of((TRADE, visits)) == ["trade", "visits"]
+
+
+@pytest.mark.parametrize(
+    ("visits", "message"),
+    [
+        (SessionWindow("users", 30, ("user",), ()), "more than one window or detector 'users'"),
+        (SessionWindow("visits", 30, (), ()), "visits has no key"),
+        (SessionWindow("visits", 0, ("user",), ()), "has a gap of 0 s"),
+        (SessionWindow("visits", 30, ("session",), ()), "'session', which is not declared"),
+        (SessionWindow("visits", 30, ("user",), (), where=Known("price")), "not price"),
+        (
+            SessionWindow("visits", 30, ("user",), (FirstText("first", "price"),)),
+            "needs a text, not the number price",
+        ),
+        (
+            SessionWindow("visits", 30, ("user",), (Without("w", some="carts", none="buys"),)),
+            "needs a count, not 'carts'",
+        ),
+    ],
+)
+def test_sessions_that_contradict_themselves_are_refused(
+    visits: SessionWindow, message: str
+) -> None:
+    with pytest.raises(SettingsError, match=message):
+        replace(SHOP, sessions=(visits,))
+
+
+@pytest.mark.parametrize(
+    ("window", "message"),
+    [
+        (Window("all", 10, (), ()), "all has no key and so needs one group"),
+        (Window("all", 10, ("user",), (ApproxDistinct("n", "kind", bits=4),)), "12 to 16 bits"),
+        (Window("all", 10, ("user",), (), emit=False, interim_seconds=1), "interim rows"),
+        (Window("all", 10, ("user",), (), top=3, groups=1, interim_seconds=1), "interim rows"),
+    ],
+)
+def test_windows_that_contradict_themselves_are_refused(window: Window, message: str) -> None:
+    with pytest.raises(SettingsError, match=message):
+        replace(SHOP, windows=(*SHOP.windows, window))
 
 
 # ---- what it refuses ----------------------------------------------------------------------------

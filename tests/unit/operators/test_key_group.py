@@ -327,3 +327,44 @@ def test_a_group_holds_back_until_every_slot_has_spoken() -> None:
     assert under_test.take([GREETING, packet(seen(99), partial(0, {1: 1}))]) == []
     assert under_test.watermark.now_us == BEGINNING
     assert summary(under_test.take([packet(Hello("t"))])) == [{1: 1}, 97.0]
+
+
+# ---- interim rows -------------------------------------------------------------------------------
+
+LONG = Window("users", 100, ("user",), (Count("events"), Sum("spent", "price")), interim_seconds=20)
+
+
+def phases(found: list[GroupOutput]) -> list[tuple[object, dict[object, object]]]:
+    return [
+        (item.rows[0]["phase"], {row["user"]: row["events"] for row in item.rows})
+        for item in found
+        if isinstance(item, AggregateRows)
+    ]
+
+
+def test_while_a_window_is_open_the_rows_that_changed_are_written_every_so_often() -> None:
+    under_test = group(window=LONG)
+    assert phases(under_test.take([GREETING, packet(seen(3))])) == []
+    assert phases(under_test.take([packet(partial(0, {1: 1, 2: 1}), seen(21))])) == []
+    found = under_test.take([packet(partial(0, {1: 2, 3: 1}), seen(22))])
+    assert phases(found) == [("interim", {2: 1, 1: 3, 3: 1})]
+    assert phases(under_test.take([packet(partial(0, {3: 1}), seen(41))])) == []
+    found += under_test.take([packet(seen(42))])
+    assert phases(found)[1:] == [("interim", {3: 2})]
+    found += under_test.take([packet(seen(102))])
+    assert phases(found)[2:] == [("final", {2: 1, 1: 3, 3: 2})]
+    ids = [row["row_id"] for item in found if isinstance(item, AggregateRows) for row in item.rows]
+    assert len(ids) == 7
+    assert len(set(ids)) == 3
+
+
+def test_final_only_and_a_restart_leave_interim_rows_as_they_are() -> None:
+    quiet = group(window=LONG, early=False)
+    quiet.take([GREETING, packet(partial(0, {1: 1}), seen(21))])
+    assert phases(quiet.take([packet(seen(60))])) == []
+    under_test = group(window=LONG)
+    under_test.take([GREETING, packet(seen(3)), packet(partial(0, {1: 1}), seen(21))])
+    restarted = group(under_test.snapshot(), window=LONG)
+    assert phases(restarted.take([packet(seen(60))])) == [("interim", {1: 1})]
+    restarted = group(restarted.snapshot(), window=LONG)
+    assert phases(restarted.take([packet(seen(90))])) == []

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from messages import Partial, UInt64s
 from operators.codes import integer_codes, mix
-from operators.spec import Count, Distinct, Maximum, Minimum, Sum, Window
+from operators.spec import ApproxDistinct, Count, Distinct, Maximum, Minimum, Sum, Window
 from operators.windows import OpenWindow, OpenWindows
 
 SECOND = 1_000_000
@@ -165,3 +165,21 @@ def test_the_utmost_codes_have_their_places() -> None:
 
 def counted(codes: UInt64s) -> Partial:
     return Partial(0, codes, None, (np.ones(len(codes), np.int64),), (), len(codes))
+
+
+def test_an_approximate_count_is_that_of_its_registers_beside_an_exact_one() -> None:
+    spec = Window("w", 10, ("user",), (Distinct("kinds", "kind"), ApproxDistinct("about", "kind")))
+    windows = OpenWindows(spec)
+    rng = np.random.default_rng(4)
+    for _ in range(5):
+        members = mix(rng.integers(0, 20_000, 6_000).astype(np.uint64))
+        of_key = rng.integers(0, 2, 6_000)
+        pairs = (mix(members + of_key.astype(np.uint64)), of_key)
+        codes = np.sort(integer_codes(np.array([1, 2])))
+        zeros = np.zeros(2, np.int64)
+        windows.add(Partial(0, codes, None, (zeros, zeros), (pairs, pairs), 6_000))
+        windows = OpenWindows(spec, pickle.loads(pickle.dumps(windows.snapshot())))
+    ((_, window),) = windows.close(10 * SECOND)
+    exact, about = window.arrays
+    assert (exact > 10_000).all()
+    assert (np.abs(about / exact - 1) < 3 * 0.0081).all()
