@@ -44,8 +44,8 @@ test: $(READY) $(NODE_SERVERS) ## Run the tests (ARGS="-k name" to choose some, 
 	@echo "Running the tests"
 	@$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup $(ARGS)
 
-soak: $(READY) $(NODE_SERVERS) ## Run the long tests that `make test` leaves out
-	@$(BIN)/python -m pytest -m soak $(ARGS)
+soak: $(READY) $(NODE_SERVERS) ## Run what `make test` leaves out, and 20 times the examples
+	@$(BIN)/python -m pytest -m "soak or hypothesis" --hypothesis-profile=soak $(ARGS)
 
 lint: $(READY) ## Check style, format and types
 	@echo "ruff check";  $(BIN)/ruff check

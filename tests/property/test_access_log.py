@@ -16,6 +16,7 @@ from operators.access_log import FIELDS, REASONS, TIME, AccessLogFormat
 from operators.access_log_decode import AccessLogDecoder
 from operators.codes import TextCodes
 from tests.access_log_reference import TEXTS, Bad, parse
+from tests.effort import examples
 
 LOGS = Path(__file__).resolve().parents[3] / "shared" / "data" / "access_logs"
 NAMES = (*TEXTS, "status", "bytes")
@@ -163,7 +164,7 @@ def lines(draw: st.DrawFn) -> bytes:
     return line[: draw(st.integers(0, len(line)))] if draw(st.integers(0, 9)) == 0 else line
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(st.lists(lines(), max_size=30))
 @example([b'1.2.3.4 - - [17/May/2015:10:05:03 +0000] "GET / HTTP/1.1" 200 5'])
 @example([b""])
@@ -172,13 +173,13 @@ def test_both_parsers_say_the_same_of_any_line(batch: list[bytes]) -> None:
     assert fast(batch) == [slow(line) for line in batch]
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(st.lists(st.binary(max_size=60).map(lambda line: line.replace(b"\n", b"")), max_size=20))
 def test_both_parsers_say_the_same_of_any_bytes(batch: list[bytes]) -> None:
     assert fast(batch) == [slow(line) for line in batch]
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(st.lists(lines(), min_size=1, max_size=20))
 def test_lines_of_a_file_and_records_are_the_same(batch: list[bytes]) -> None:
     assert fast(Lines(b"\n".join(batch))) == fast(batch)

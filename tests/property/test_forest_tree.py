@@ -26,6 +26,7 @@ from operators.forest_kernels import (
     SIZE,
 )
 from operators.forest_trees import Trees
+from tests.effort import examples
 
 
 class PlainTree:
@@ -112,7 +113,7 @@ VALUES = st.one_of(
     leaves=st.integers(2, 12),
     seed=st.integers(0, 2**64 - 1),
 )
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 def test_a_tree_is_sound_after_every_insert_and_delete(data, dimensions, leaves, seed):
     tree = PlainTree(leaves, dimensions, seed)
     for _ in range(data.draw(st.integers(1, 40))):
@@ -130,7 +131,7 @@ def test_a_tree_is_sound_after_every_insert_and_delete(data, dimensions, leaves,
     decay=st.integers(11, 1_000),
     cut=st.integers(0, 120),
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 def test_every_tree_of_a_forest_is_sound_also_when_loaded(values, seed, decay, cut):
     config = ForestConfig(2, number_of_trees=3, sub_sample_size=10, time_decay=decay)
     points = np.array(values)

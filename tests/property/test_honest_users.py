@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from producers.ecommerce import Shop, Traffic
+from tests.effort import examples
 
 START_US = 1_767_225_600_000_000
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -28,7 +29,7 @@ def moments(traffic: Traffic, seed: int, step_us: int) -> dict[int, list[int]]:
     return {user: sorted(times) for user, times in found.items()}
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(
     seed=st.integers(0, 2**32),
     offset_us=st.integers(0, 20_000_000),
@@ -66,7 +67,7 @@ def test_no_honest_user_makes_more_than_four_events_in_any_ten_seconds(
             assert fifth - first > 10_000_000
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=examples(30), deadline=None)
 @given(seed=st.integers(0, 2**32), offset_us=st.integers(0, 20_000_000))
 def test_an_attacker_does_all_it_does_in_one_window_and_at_least_twelve_times(seed, offset_us):
     traffic = Traffic(

@@ -22,6 +22,7 @@ from messages import Adopted, Block, Ended, Hello, Idle, Seen
 from operators.watermarks import IdlePolicy, Watermark
 from sources.kinesis.lineage import HASH_KEYS, covers
 from sources.kinesis.slot import KinesisSlot
+from tests.effort import examples
 from tests.fakes.kinesis import FakeKinesis, SteppedStream, client_error
 
 SLOTS = 5
@@ -277,7 +278,7 @@ def check_output(stream: FakeKinesis, job: Job, wanted: list[bytes], old: int = 
     assert ended == {shard.id for shard in known.values() if shard.closed}
 
 
-@settings(max_examples=150)
+@settings(max_examples=examples(150))
 @given(st.integers(1, 3), st.booleans(), st.lists(operations, max_size=60))
 @example(1, False, HALF_OF_THE_HEIRS)
 @example(1, True, AN_ENDED_SHARD_LEFT_OUT)
@@ -292,7 +293,7 @@ def test_every_record_comes_out_once_whatever_happens_in_between(
     check(stream, job, wanted)
 
 
-@settings(max_examples=75)
+@settings(max_examples=examples(75))
 @given(
     st.lists(operations, max_size=25),
     st.lists(operations, max_size=40),
@@ -312,7 +313,7 @@ def test_a_start_at_latest_reads_what_came_since_in_every_shard(
     check(stream, job, wanted, old)
 
 
-@settings(max_examples=75)
+@settings(max_examples=examples(75))
 @given(st.lists(operations, max_size=40), st.integers(0, 2**32))
 def test_faults_neither_lose_nor_double_a_record(steps: list[tuple[str, int]], seed: int) -> None:
     rng = random.Random(seed)

@@ -25,6 +25,7 @@ from service.layout import Layout
 from service.snapshots import Stored
 from sources.kinesis.slot import KinesisSlot
 from sources.kinesis.source import slot_names
+from tests.effort import examples
 from tests.fakes.kinesis import FakeKinesis, SteppedStream
 from tests.property.test_kinesis_slots import (
     Job,
@@ -138,7 +139,7 @@ class MovingJob(Job):
                 pass
 
 
-@settings(max_examples=150)
+@settings(max_examples=examples(150))
 @given(st.integers(1, 3), st.booleans(), numbers_of_slots, steps_of)
 def test_every_record_comes_out_once_whatever_the_number_of_slots_becomes(
     shards: int, names_children: bool, slots: list[int], steps: list[tuple[str, int]]
@@ -150,7 +151,7 @@ def test_every_record_comes_out_once_whatever_the_number_of_slots_becomes(
     assert not wanted or job.watermark.now_us > BEGINNING, "the watermark waits for ever"
 
 
-@settings(max_examples=75)
+@settings(max_examples=examples(75))
 @given(numbers_of_slots, steps_of, steps_of)
 def test_a_start_at_latest_holds_whatever_the_number_of_slots_becomes(
     slots: list[int], before: list[tuple[str, int]], after: list[tuple[str, int]]

@@ -58,6 +58,7 @@ from operators.spec import (
     Window,
 )
 from operators.watermarks import END
+from tests.effort import examples
 from tests.oracles import SECOND, is_late
 
 DISORDER = 5 * SECOND
@@ -498,7 +499,7 @@ def check_early_phases(alerts: list[Alert], early: bool) -> None:
         assert all(alert.value > alert.threshold for alert in incident)
 
 
-@settings(max_examples=30)
+@settings(max_examples=examples(30))
 @runs
 def test_a_rule_hears_of_each_window_end_after_the_window_closed(
     random: Random, groups: int, early: bool
