@@ -1,8 +1,6 @@
 -- Written by `make docs` from dataflows/ and service/warehouse/: change those instead.
 -- Two users of least privilege: Firehose may only insert, readers see only views.
 
-REVOKE ALL ON SCHEMA kinewax FROM PUBLIC;
-
 CREATE USER firehose_loader PASSWORD DISABLE;
 
 GRANT USAGE ON SCHEMA kinewax TO firehose_loader;

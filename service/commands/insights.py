@@ -43,8 +43,8 @@ def insights(
 ) -> None:
     """Answer the marketing team's questions from archived events, or from aggregates.
 
-    Reads JSON, CSV and Parquet, plain or gzip, and what `kinewax run` has written to files or by
-    Firehose to S3; it finds out by itself which is which.
+    Reads JSON, CSV and Parquet, plain or compressed, and what `kinewax run` has written to files or
+    by Firehose to S3; it finds out by itself which is which.
 
     Example: kinewax insights s3://my-archive/raw/ --html report.html
     """

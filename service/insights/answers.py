@@ -99,7 +99,7 @@ def answer(path: Path, place: str) -> Insights:
         place: Where it is for people.
 
     Raises:
-        MissingResourceError: There are neither rows nor events.
+        MissingResourceError: There is nothing that a question is asked of.
     """
     found = archive.look(path, tables())
     if not found.files:
@@ -113,6 +113,10 @@ def answer(path: Path, place: str) -> Insights:
     ):
         readings = database.load(found, tables())
         answers = [_ask(database, one) for one in _asked(database)]
+    if not answers:
+        held = ", ".join(one.table for one in readings)
+        msg = f"{place} holds nothing that a question is asked of, only {held}"
+        raise MissingResourceError(msg, hint="questions are files of sql/insights/")
     others = {**found.others, **{path: why for one in readings for path, why in one.broken.items()}}
     return Insights(place, readings, others, answers)
 

@@ -24,9 +24,12 @@ from service.insights.places import Links
 from service.warehouse.tables import Events, Rows
 
 Format = Literal["json_lines", "json", "csv", "parquet"]
+Compression = Literal["none", "gzip", "zstd"]
 
 _HEAD_BYTES = 256 * 1024
-_GZIP, _PARQUET, _BOM = b"\x1f\x8b", b"PAR1", b"\xef\xbb\xbf"
+_HEAD_LINES = 50
+_GZIP, _ZSTD, _PARQUET = b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"PAR1"
+_BOM = b"\xef\xbb\xbf"
 _ROW = frozenset({"row_id", "aggregate", "domain", "window_start", "emitted_at"})
 _HIDDEN = (".", "_")
 
@@ -38,13 +41,13 @@ class Shape:
     Attributes:
         holds: The table that its records belong to.
         format: How it is written.
-        gzipped: Whether it is compressed as a whole.
+        compression: How it is compressed as a whole; Parquet is within.
         header: The columns of a CSV or Parquet, in their order.
     """
 
     holds: str
     format: Format
-    gzipped: bool = False
+    compression: Compression = "none"
     header: tuple[str, ...] = ()
 
 
@@ -85,20 +88,31 @@ def shape_of(path: Path, tables: Sequence[Rows | Events]) -> Shape | str:
         head = file.read(_HEAD_BYTES)
     if head.startswith(_PARQUET):
         columns = _parquet_columns(path)
-        return _shape(columns, tables, "parquet", header=columns)
-    gzipped = head.startswith(_GZIP)
-    if gzipped:
+        return _shape(columns, tables, "parquet", "none", columns)
+    compression: Compression = "none"
+    if head.startswith(_GZIP):
+        compression = "gzip"
         try:
             head = _gunzipped(path)
         except (OSError, EOFError, zlib.error):
             return "is no sound gzip"
+    elif head.startswith(_ZSTD):
+        compression = "zstd"
+        try:
+            head = _unzstd(path)
+        except duckdb.Error:
+            return "is no sound zstd"
     text = head.removeprefix(_BOM).lstrip()
     if not text:
         return "is empty"
+    if objects := _head_objects(text):
+        return _shape(_names(objects[0]), tables, "json_lines", compression)
     if text.startswith(b"{"):
-        return _json_shape(text, tables, gzipped)
+        # Several objects on a line, or lines that are parts of one: read without regard to lines.
+        first = _first_object(text)
+        return _shape(_names(first), tables, "json", compression) if first else "is no sound JSON"
     columns = _csv_columns(text)
-    return _shape(columns, tables, "csv", gzipped, header=columns)
+    return _shape(columns, tables, "csv", compression, columns)
 
 
 def _files(place: Path) -> Iterator[Path]:
@@ -116,18 +130,23 @@ def _gunzipped(path: Path) -> bytes:
         return file.read(_HEAD_BYTES)
 
 
-def _json_shape(text: bytes, tables: Sequence[Rows | Events], gzipped: bool) -> Shape | str:
-    """Tell lines, each an object, from objects in any other arrangement."""
-    first, _, rest = text.partition(b"\n")
-    second = rest.partition(b"\n")[0].strip()
-    record = _object(first)
-    # Several objects on a line, or lines that are parts of one: read without regard to lines.
-    if record is not None and (not second or _object(second) is not None or second[:1] != b"{"):
-        return _shape(_names(record), tables, "json_lines", gzipped)
-    record = _first_object(text)
-    if record is None:
-        return "begins with no whole JSON object"
-    return _shape(_names(record), tables, "json", gzipped)
+def _unzstd(path: Path) -> bytes:
+    """Have DuckDB decompress: it can, and Python can't before 3.14."""
+    with tempfile.TemporaryDirectory(prefix="kinewax-link-") as folder:
+        lines = duckdb.execute(
+            "SELECT line FROM read_csv(?, compression = 'zstd', header = false, delim = '\x01', "
+            "quote = '', escape = '', auto_detect = false, strict_mode = false, "
+            f"columns = {{'line': 'VARCHAR'}}, max_line_size = 67108864) LIMIT {_HEAD_LINES}",
+            [Links(Path(folder)).of(path)],
+        ).fetchall()
+    return b"\n".join((line or "").encode() for (line,) in lines)
+
+
+def _head_objects(text: bytes) -> list[dict[str, Any]]:
+    """Return the objects that are a line each, if most of the first lines are."""
+    lines = [line for line in text.split(b"\n")[:_HEAD_LINES] if line.strip()]
+    found = [record for line in lines if (record := _object(line)) is not None]
+    return found if 2 * len(found) >= len(lines) else []
 
 
 def _object(text: bytes) -> dict[str, Any] | None:
@@ -172,7 +191,7 @@ def _shape(
     names: Iterable[str],
     tables: Sequence[Rows | Events],
     written: Format,
-    gzipped: bool = False,
+    compression: Compression,
     header: tuple[str, ...] = (),
 ) -> Shape | str:
     """Find the table whose records have these fields."""
@@ -180,9 +199,9 @@ def _shape(
     for table in tables:
         if isinstance(table, Rows):
             if known >= _ROW and f"domain={table.domain}" in known:
-                return Shape(table.name, written, gzipped, header)
+                return Shape(table.name, written, compression, header)
         elif _is_event(table, known):
-            return Shape(table.raw, written, gzipped, header)
+            return Shape(table.raw, written, compression, header)
     return "holds neither rows of aggregates nor events of a domain"
 
 

@@ -21,7 +21,7 @@ def selected(shape: Shape, files: Sequence[str], columns: Columns) -> str:
     A line that is no JSON gives a row of nulls, so that it can be counted.
     """
     listed = f"[{', '.join(map(text, files))}]"
-    compression = f"compression = '{'gzip' if shape.gzipped else 'none'}'"
+    compression = f"compression = '{shape.compression}'"
     match shape.format:
         case "json_lines":
             return _of_json(f"{listed}, {compression}, {_LINES}", columns)

@@ -56,7 +56,6 @@ def users(every_rows: Sequence[Rows], every_events: Sequence[Events]) -> Iterato
     loaded = [one.name for one in every_rows] + [one.raw for one in every_events]
     views = [aggregate.view for one in every_rows for aggregate in one.aggregates]
     views += [one.view for one in every_events]
-    yield f"REVOKE ALL ON SCHEMA {SCHEMA} FROM PUBLIC"
     for user, right, relations in (LOADER, "INSERT", loaded), (READER, "SELECT", views):
         # Without a password nobody logs in: set one, or let IAM give temporary credentials.
         yield f"CREATE USER {user} PASSWORD DISABLE"

@@ -44,7 +44,7 @@ def on_postgres(text: str) -> Script:
         if isinstance(statement, exp.Copy):
             script.dropped.append(f"COPY {statement.this.sql('redshift')}: PostgreSQL has no S3")
         elif isinstance(statement, exp.Command):
-            script.statements.append(_user(statement.sql("redshift"), script))
+            script.statements.append(_user(statement.sql("redshift", comments=False), script))
         else:
             script.statements.append(_without(statement, script).sql("postgres"))
     for one in script.dropped:

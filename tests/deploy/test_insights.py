@@ -13,6 +13,7 @@ import duckdb
 import orjson
 import pytest
 
+from errors import MissingResourceError
 from service.cli import run_command
 from service.insights.answers import Insights, answer
 from tests.conftest import CommandLine
@@ -45,6 +46,12 @@ def as_gzip_lines(sample: Path, folder: Path) -> None:
         (below / "archive-1").write_bytes(gzip.compress(b"\n".join(lines[number::3])))
 
 
+def as_zstd_lines(sample: Path, folder: Path) -> None:
+    options = "(FORMAT json, COMPRESSION zstd)"
+    source = f"read_csv('{sample}', header = true, all_varchar = true)"
+    duckdb.execute(f"COPY (SELECT * FROM {source}) TO '{folder / 'archive-1'}' {options}")
+
+
 def as_pretty_objects(sample: Path, folder: Path) -> None:
     objects = (orjson.dumps(orjson.loads(x), option=orjson.OPT_INDENT_2) for x in as_lines(sample))
     (folder / "archive-1").write_bytes(b"".join(objects))
@@ -75,7 +82,7 @@ def as_lines(sample: Path) -> list[bytes]:
 
 
 @pytest.mark.parametrize(
-    "write", [as_csv, as_parquet, as_gzip_lines, as_pretty_objects, as_numbers]
+    "write", [as_csv, as_parquet, as_gzip_lines, as_zstd_lines, as_pretty_objects, as_numbers]
 )
 def test_the_sample_gives_every_expected_number_however_it_is_archived(
     write: Callable[[Path, Path], None], sample: Path, expected: dict[str, Any], tmp_path: Path
@@ -175,6 +182,16 @@ def test_clicks_have_questions_of_their_own(tmp_path: Path):
         {"product": "bags", "purchases": 2, "amount": 150},
         {"product": "shoes", "purchases": 1, "amount": 50},
     ]
+
+
+def test_rows_that_no_question_is_asked_of_are_one_line_and_a_hint(tmp_path: Path):
+    row = {"row_id": "a", "domain": "access_logs", "aggregate": "traffic_60s"}
+    times = dict.fromkeys(("window_start", "window_end", "emitted_at"), "2019-10-01T00:00:00Z")
+    (tmp_path / "rows").write_bytes(orjson.dumps({**row, **times}))
+
+    with pytest.raises(MissingResourceError, match="only access_logs_rows") as raised:
+        answer(tmp_path, "here")
+    assert raised.value.hint
 
 
 # ---- the command --------------------------------------------------------------------------------

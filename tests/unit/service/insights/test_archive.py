@@ -45,7 +45,9 @@ CSV = (",".join(EVENT) + "\n" + "2019-10-01 00:00:00 UTC,view,1,,sony,1.5,7,s\n"
         (LINE.rstrip(), Shape("ecommerce_raw", "json_lines")),
         (b"\n" + LINE, Shape("ecommerce_raw", "json_lines")),
         (b"\xef\xbb\xbf" + LINE, Shape("ecommerce_raw", "json_lines")),
-        (gzip.compress(LINE), Shape("ecommerce_raw", "json_lines", gzipped=True)),
+        (gzip.compress(LINE), Shape("ecommerce_raw", "json_lines", "gzip")),
+        (b"not json\n" + LINE * 3, Shape("ecommerce_raw", "json_lines")),
+        (LINE + b'{"event_time": \n' + LINE * 3, Shape("ecommerce_raw", "json_lines")),
         (PRETTY, Shape("ecommerce_raw", "json")),
         (PRETTY + PRETTY, Shape("ecommerce_raw", "json")),
         (LINE.rstrip() * 2, Shape("ecommerce_raw", "json")),
@@ -53,7 +55,7 @@ CSV = (",".join(EVENT) + "\n" + "2019-10-01 00:00:00 UTC,view,1,,sony,1.5,7,s\n"
         (b"\xef\xbb\xbf" + CSV, Shape("ecommerce_raw", "csv", header=tuple(EVENT))),
         (
             gzip.compress(CSV.replace(b"\n", b"\r\n")),
-            Shape("ecommerce_raw", "csv", gzipped=True, header=tuple(EVENT)),
+            Shape("ecommerce_raw", "csv", "gzip", header=tuple(EVENT)),
         ),
         (orjson.dumps(ROW), Shape("ecommerce_rows", "json_lines")),
         (
@@ -77,16 +79,32 @@ def test_a_parquet_file_is_known_by_its_columns(tmp_path: Path):
     assert shape_of(path, tables()) == Shape("ecommerce_raw", "parquet", header=tuple(EVENT))
 
 
+def test_a_file_that_zstd_has_compressed_is_known_by_its_content(tmp_path: Path):
+    path = tmp_path / "some [object]*"
+    columns = ", ".join(f"'x' AS {name}" for name in EVENT)
+    for written in ("json", "csv"):
+        options = f"(FORMAT {written}, COMPRESSION zstd{', HEADER' * (written == 'csv')})"
+        duckdb.execute(f"COPY (SELECT {columns}) TO '{tmp_path}/x' {options}")
+        (tmp_path / "x").rename(path)
+
+        shape = shape_of(path, tables())
+
+        assert isinstance(shape, Shape)
+        assert (shape.holds, shape.compression) == ("ecommerce_raw", "zstd")
+        assert shape.format == {"json": "json_lines", "csv": "csv"}[written]
+
+
 @pytest.mark.parametrize(
     ("content", "why"),
     [
         (b"", "is empty"),
         (b" \n", "is empty"),
         (gzip.compress(LINE * 1000)[:20], "is no sound gzip"),
+        (b"\x28\xb5\x2f\xfd and no more", "is no sound zstd"),
         (b'{"id": "x", "rule": "high_volume", "phase": "final"}', "holds neither"),
         (b"\x00\x01\x02", "holds neither"),
         (b"127.0.0.1 - - [01/Oct/2019:00:00:00 +0000]", "holds neither"),
-        (b'{"event_time": ', "begins with no whole JSON object"),
+        (b'{"event_time": ', "is no sound JSON"),
         (b"PAR1 and no more", "holds neither"),
     ],
 )
