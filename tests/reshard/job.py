@@ -36,7 +36,7 @@ class Job:
         self._store = folder / "store"
         self._out = folder / "out"
         self._arguments = [
-            *("run", "ecommerce"),
+            *("run", "ecommerce", "--windows", "user_actions,trade"),
             *("--source", f"kinesis://{stream}"),
             *("--sinks", f"file://{self._out}"),
             *("--recovery", str(self._store)),
