@@ -26,6 +26,7 @@ from bytewax.recovery import RecoveryConfig
 
 from dataflows.pipeline import build_flow, now_us
 from dataflows.vitals import Vitals
+from operators.forest import prepare
 from service import endpoints, logs
 from service.aws import Aws
 from service.channel import Reporter
@@ -160,6 +161,8 @@ def _build(spec: Spec, drain: Drain, vitals: Vitals) -> Any:
     job = spec.job
     aws = Aws(job.settings.aws)
     domain = job.domain()
+    if domain.detectors_of(job.windows()):
+        prepare()  # else the first points would wait while their loops are compiled
     return build_flow(
         domain,
         endpoints.open_source(job.source, job.settings, aws, started_at_us=job.started_at_us),
