@@ -1,22 +1,24 @@
 -- Written by `make docs` from dataflows/ and service/warehouse/: change those instead.
 -- Takes out rows that later ones have superseded; the views are right without it.
 
-DELETE FROM kinewax.ecommerce_rows
-USING (
+WITH newest AS (
     SELECT row_id, MAX(emitted_at) AS emitted_at
     FROM kinewax.ecommerce_rows
     GROUP BY row_id
     HAVING COUNT(*) > 1
-) AS newest
+)
+DELETE FROM kinewax.ecommerce_rows
+USING newest
 WHERE ecommerce_rows.row_id = newest.row_id
     AND ecommerce_rows.emitted_at < newest.emitted_at;
 
-DELETE FROM kinewax.access_logs_rows
-USING (
+WITH newest AS (
     SELECT row_id, MAX(emitted_at) AS emitted_at
     FROM kinewax.access_logs_rows
     GROUP BY row_id
     HAVING COUNT(*) > 1
-) AS newest
+)
+DELETE FROM kinewax.access_logs_rows
+USING newest
 WHERE access_logs_rows.row_id = newest.row_id
     AND access_logs_rows.emitted_at < newest.emitted_at;

@@ -19,6 +19,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
 from rich.table import Table
 from rich.text import Text
 
+from errors import KinewaxError
 from service.aws import Aws, explain
 from service.commands.run import load
 from service.insights import places
@@ -89,13 +90,17 @@ def _here(place: str, config: Path | None, endpoint_url: str | None) -> Iterator
             task = bar.add_task(place, total=None)
             try:
                 path = places.fetch(
-                    aws("s3"),
+                    # Nobody else tries again here, and there may be thousands of objects.
+                    aws.fresh("s3", retries={"total_max_attempts": 8, "mode": "standard"}),
                     place,
                     Path(folder),
                     lambda done, total: bar.update(task, completed=done, total=total),
                 )
             except (ClientError, BotoCoreError) as error:
                 raise explain(error, place) from error
+            except OSError as error:
+                msg = f"can't copy {place} to {folder}: {error.strerror}"
+                raise KinewaxError(msg, hint="see that TMPDIR has room") from error
         yield path
 
 

@@ -85,9 +85,10 @@ def compaction(every_rows: Sequence[Rows]) -> Iterator[str]:
     for rows in every_rows:
         table = f"{SCHEMA}.{rows.name}"
         yield (
-            f"DELETE FROM {table}\nUSING (\n"
+            f"WITH newest AS (\n"
             f"    SELECT row_id, MAX(emitted_at) AS emitted_at\n    FROM {table}\n"
-            f"    GROUP BY row_id\n    HAVING COUNT(*) > 1\n) AS newest\n"
+            f"    GROUP BY row_id\n    HAVING COUNT(*) > 1\n)\n"
+            f"DELETE FROM {table}\nUSING newest\n"
             f"WHERE {rows.name}.row_id = newest.row_id\n"
             f"    AND {rows.name}.emitted_at < newest.emitted_at"
         )

@@ -172,8 +172,7 @@ def rows_of(domain: Domain) -> Rows:
 
 def events_of(domain: Domain) -> Events:
     """Return the table of a domain's events: its times, its fields, and what else they carry."""
-    declared = domain.field_by_name
-    also = [one for one in _ALSO_ARCHIVED.get(domain.name, ()) if one.name not in declared]
+    also = _ALSO_ARCHIVED.get(domain.name, ())
     return Events(
         domain.name,
         raw=f"{domain.name}_raw",
@@ -186,13 +185,7 @@ def events_of(domain: Domain) -> Events:
     )
 
 
-_ALSO_ARCHIVED = {
-    "ecommerce": (
-        Field("product_id", "integer", required=False),
-        Field("category_id", "integer", required=False),
-        Field("user_session", "text", required=False),
-    )
-}
+_ALSO_ARCHIVED = {"ecommerce": (Field("category_id", "integer", required=False),)}
 """Fields of events that no window uses, and analysts do."""
 
 
