@@ -6,7 +6,7 @@ import os
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -53,7 +53,7 @@ def insights(
     from service.insights.answers import answer
     from service.insights.report import read_texts, write
 
-    with _here(place, config, endpoint_url) as path:
+    with _here(place, config, endpoint_url) as path, _said(f"reading {place}"):
         found = answer(path, place)
     if html is not None:
         write(found, html, datetime.now(UTC))
@@ -67,6 +67,11 @@ def insights(
             console.print(text, style="dim", markup=False, soft_wrap=True)
         for one in found.answers:
             _show(one, console)
+
+
+def _said(text: str) -> AbstractContextManager[object]:
+    """Say what goes on for as long as it does, where somebody is there to see it."""
+    return Console(stderr=True).status(text) if sys.stderr.isatty() else nullcontext()
 
 
 @contextmanager
