@@ -88,11 +88,9 @@ def _partials_of(
     counts = np.diff(begins, append=len(order))
     run_starts, run_codes = starts_us[begins], codes[begins]
     arrays = tick.accumulated(window.values, order, begins)
-    members = [
-        combine([codes, tick.codes(value.of)[order]])
-        for value in window.values
-        if isinstance(value, Distinct | ApproxDistinct)
-    ]
+    distinct = [v for v in window.values if isinstance(v, Distinct | ApproxDistinct)]
+    pairs_of = {of: combine([codes, tick.codes(of)[order]]) for of in {v.of for v in distinct}}
+    members = [pairs_of[value.of] for value in distinct]
     run_of_row = np.repeat(np.arange(len(begins)), counts) if members else begins
     ends = np.append(begins, len(order))
     keys = tick.keys(window.key, order[begins])
