@@ -169,7 +169,7 @@ ACCESS_LOGS = Domain(
                 Evidence("top_paths", "paths_10s"),
                 Evidence("top_agents", "agents_10s"),
             ),
-            doc="The whole site unlike itself: a flood from many clients, or errors that creep in.",
+            doc="The whole site unlike itself, as in a flood from many clients.",
         ),
     ),
 )
