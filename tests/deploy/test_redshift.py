@@ -58,6 +58,23 @@ def test_every_table_is_placed_and_sorted_by_columns_that_it_has():
             assert one.name in columns
 
 
+def test_every_table_has_a_copy_that_redshifts_grammar_knows():
+    tables = {
+        one.this.this.sql("redshift")
+        for one in sqlglot.parse((REDSHIFT / "tables.sql").read_text(), read="redshift")
+        if isinstance(one, exp.Create) and one.kind == "TABLE"
+    }
+    copies = sqlglot.parse((REDSHIFT / "copy.sql").read_text(), read="redshift")
+
+    assert {one.this.sql("redshift") for one in copies if isinstance(one, exp.Copy)} == tables
+    for one in copies:
+        options = " ".join(parameter.sql("redshift") for parameter in one.args["params"])
+        assert options == (
+            "FORMAT AS JSON 'auto ignorecase' TIMEFORMAT 'auto' "
+            "TRUNCATECOLUMNS ACCEPTINVCHARS MAXERROR 100000 GZIP"
+        )
+
+
 def test_the_shim_says_what_it_dropped(capsys: pytest.CaptureFixture[str]):
     script = on_postgres((REDSHIFT / "tables.sql").read_text())
 
