@@ -1,7 +1,7 @@
 """What lies at a place: which files there are, and by a look at each one's beginning what is in it.
 
 A file is known by its content, not by its name: gzip, Parquet, CSV or JSON by its first bytes, and
-rows or events by the names of its first record's fields. So a Firehose prefix, a directory of the
+rows or events by the names of its first records' fields. So a Firehose prefix, a directory of the
 files sink and a CSV on a disk are all found alike, also mixed.
 """
 
@@ -32,6 +32,7 @@ _GZIP, _ZSTD, _PARQUET = b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"PAR1"
 _BOM = b"\xef\xbb\xbf"
 _ROW = frozenset({"row_id", "aggregate", "domain", "window_start", "emitted_at"})
 _HIDDEN = (".", "_")
+_NEITHER = "holds neither rows of aggregates nor events of a domain"
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +75,10 @@ def look(place: Path, tables: Sequence[Rows | Events]) -> Archive:
     files: dict[Shape, list[Path]] = {}
     others: dict[Path, str] = {}
     for path in _files(place):
-        shape = shape_of(path, tables)
+        try:
+            shape = shape_of(path, tables)
+        except OSError as error:
+            shape = f"can't be read: {error.strerror}"
         if isinstance(shape, Shape):
             files.setdefault(shape, []).append(path)
         else:
@@ -106,7 +110,9 @@ def shape_of(path: Path, tables: Sequence[Rows | Events]) -> Shape | str:
     if not text:
         return "is empty"
     if objects := _head_objects(text):
-        return _shape(_names(objects[0]), tables, "json_lines", compression)
+        # The first may be no event, and the second be one.
+        shapes = (_shape(_names(one), tables, "json_lines", compression) for one in objects)
+        return next((one for one in shapes if isinstance(one, Shape)), _NEITHER)
     if text.startswith(b"{"):
         # Several objects on a line, or lines that are parts of one: read without regard to lines.
         first = _first_object(text)
@@ -202,7 +208,7 @@ def _shape(
                 return Shape(table.name, written, compression, header)
         elif _is_event(table, known):
             return Shape(table.raw, written, compression, header)
-    return "holds neither rows of aggregates nor events of a domain"
+    return _NEITHER
 
 
 def _is_event(events: Events, names: set[str]) -> bool:

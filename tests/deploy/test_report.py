@@ -71,6 +71,7 @@ def test_a_browser_draws_the_charts(report: Path, chromium: str, tmp_path: Path)
     subprocess.run(
         [
             *(chromium, "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic"),
+            "--disable-dev-shm-usage",  # which may be small in a container
             *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
             *("--hide-scrollbars", f"--user-data-dir={tmp_path / 'profile'}"),
             *(f"--window-size={WIDTH},{HEIGHT}", f"--force-device-scale-factor={SCALE}"),

@@ -51,6 +51,7 @@ def zipped(content: bytes) -> bytes:
         (b"\n" + LINE, Shape("ecommerce_raw", "json_lines")),
         (b"\xef\xbb\xbf" + LINE, Shape("ecommerce_raw", "json_lines")),
         (zipped(LINE), Shape("ecommerce_raw", "json_lines", "gzip")),
+        (b'{"brand": "x"}\n{}\n' + LINE * 3, Shape("ecommerce_raw", "json_lines")),
         (b"not json\n" + LINE * 3, Shape("ecommerce_raw", "json_lines")),
         (LINE + b'{"event_time": \n' + LINE * 3, Shape("ecommerce_raw", "json_lines")),
         (PRETTY, Shape("ecommerce_raw", "json")),
@@ -120,6 +121,24 @@ def test_a_file_that_is_none_of_ours_says_why(tmp_path: Path, content: bytes, wh
 
     assert isinstance(found, str)
     assert found.startswith(why)
+
+
+def test_a_file_that_cannot_be_opened_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    (tmp_path / "a").write_bytes(LINE)
+    (tmp_path / "b").write_bytes(LINE)
+    opened = Path.open
+
+    def refuse(path: Path, *arguments: str) -> object:
+        if path.name == "a":
+            raise PermissionError(13, "Permission denied")
+        return opened(path, *arguments)
+
+    monkeypatch.setattr(Path, "open", refuse)
+
+    found = look(tmp_path, tables())
+
+    assert found.others == {tmp_path / "a": "can't be read: Permission denied"}
+    assert [path.name for paths in found.files.values() for path in paths] == ["b"]
 
 
 def test_files_below_a_directory_are_found_but_hidden_ones(tmp_path: Path):
