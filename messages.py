@@ -20,6 +20,7 @@ Int64s = npt.NDArray[np.int64]
 UInt64s = npt.NDArray[np.uint64]
 Floats = npt.NDArray[np.float64]
 Scalar = int | float | str
+Row = dict[str, Scalar | bool | None]
 Json: TypeAlias = "Scalar | bool | list[Json] | dict[str, Json] | None"
 
 
@@ -147,6 +148,23 @@ class EndOfInput:
 
 
 Mark = Hello | Adopted | Seen | Idle | Ended | EndOfInput
+
+
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """What a source could not read, as one record: it becomes a `Reject`.
+
+    Attributes:
+        shard: Where it would have been read from.
+        sequence_number: Names the object and the first record of it that is missing.
+        reason: One of the `object_...` reasons of a reject.
+        detail: What is wrong with it.
+    """
+
+    shard: str
+    sequence_number: str
+    reason: str
+    detail: str
 
 
 # ---- to key groups ----------------------------------------------------------------------------
@@ -308,10 +326,10 @@ class Digest:
 
 @dataclass(frozen=True, slots=True)
 class AggregateRows:
-    """Rows of one closed window of one aggregate, ready for JSON."""
+    """Rows of one aggregate, ready for JSON; some are made only when they are read."""
 
     aggregate: str
-    rows: tuple[dict[str, Scalar | bool | None], ...]
+    rows: Sequence[Row]
 
 
 @dataclass(frozen=True, slots=True)

@@ -77,6 +77,8 @@ class Options:
         allow: Who is allowed, as `AllowList` has it.
         events: Whether events are written out one by one, too.
         started_at_us: The T0 of a start at LATEST: windows that begin before are partial.
+        between_us: Only windows wholly inside these times are counted and written.
+        notify: Whether anybody is told of incidents.
     """
 
     time: str
@@ -87,6 +89,8 @@ class Options:
     allow: tuple[str, ...] = ()
     events: bool = False
     started_at_us: int | None = None
+    between_us: tuple[int, int] | None = None
+    notify: bool = True
 
 
 def build_flow(
@@ -143,6 +147,7 @@ def build_flow(
             points=points,
             filters=filters,
             writes=writes,
+            between_us=options.between_us,
         )
 
     def group(name: str, state: bytes | None) -> KeyGroup | SessionGroup:
@@ -201,13 +206,15 @@ def build_flow(
         alarm = rules.get(name) or detectors[name]
         match alarm:
             case RecordForest():
-                return Notices(alarm, domain.name, 0, [name], state)
+                return Notices(alarm, domain.name, 0, [name], state, notify=options.notify)
             case StreamForest():
                 length_us = length_us_of(alarm.windows[0])
-                return Notices(alarm, domain.name, length_us, [name], state)
+                return Notices(alarm, domain.name, length_us, [name], state, notify=options.notify)
             case _:
                 length_us = length_us_of(alarm.window)
-                return Notices(alarm, domain.name, length_us, names[alarm.window], state)
+                return Notices(
+                    alarm, domain.name, length_us, names[alarm.window], state, notify=options.notify
+                )
 
     def length_us_of(window: str) -> int:
         return by_name[window].length_seconds * _US_PER_SECOND

@@ -7,14 +7,14 @@ and what is not is decided exactly once for each record, in sequence order.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any
 
 from bytewax.inputs import FixedPartitionedSource, StatefulSourcePartition
 
 from dataflows.vitals import Vitals
-from messages import Block, Mark
+from messages import Block, Mark, Unreadable
 from operators.intake import Intake, Taken
 from sources.base import Slot, Source
 
@@ -89,7 +89,7 @@ class _SlotPartition(StatefulSourcePartition[Taken, State]):
         self._vitals.events += sum(part.events for one in taken for part in one.rows)
         return taken
 
-    def _poll(self) -> list[Block | Mark]:
+    def _poll(self) -> Sequence[Block | Mark | Unreadable]:
         vitals = self._vitals
         vitals.last_poll_monotonic_seconds = time.monotonic()
         cpu_before_seconds = time.process_time()

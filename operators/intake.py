@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 import metrics
 from messages import (
@@ -26,6 +27,7 @@ from messages import (
     Points,
     Reject,
     Seen,
+    Unreadable,
 )
 from operators.allow import AllowList
 from operators.decode import Column, Decoded, Decodes, Rejected
@@ -86,6 +88,8 @@ class Intake:
         points: What detectors of events see.
         filters: Which events windows count; by default all of them.
         writes: Makes rows of single events, late ones included; None if nobody wants them.
+        between_us: Only windows that lie wholly inside are counted; what others would count is
+            counted as `outside`. None for no bounds.
         state: What `snapshot` returned, or None.
     """
 
@@ -101,6 +105,7 @@ class Intake:
         points: RecordPoints | None = None,
         filters: Filters | None = None,
         writes: Writes | None = None,
+        between_us: tuple[int, int] | None = None,
     ) -> None:
         self._domain = domain
         self._windows = tuple(windows)
@@ -110,6 +115,7 @@ class Intake:
         self._points = points
         self._filters = filters
         self._writes = writes
+        self._between_us = between_us
         self._shards: dict[str, _Shard] = {}
         self.ledger: Counter[str] = Counter()
         if state is not None:
@@ -117,12 +123,17 @@ class Intake:
             for shard, (maximum_us, waiting) in state["shards"].items():
                 self._shards[shard] = _Shard(maximum_us, list(waiting))
 
-    def take(self, items: Sequence[Block | Mark]) -> Taken:
+    def take(self, items: Sequence[Block | Mark | Unreadable]) -> Taken:
         """Turn what a slot's poll returned into rows and marks, in order."""
         taken = Taken()
         for item in items:
             if isinstance(item, Block):
                 self._take_block(item, taken, at_end=False)
+                continue
+            if isinstance(item, Unreadable):
+                named = Block(item.shard, (), (item.sequence_number,))
+                bad = Rejected(0, item.reason, item.detail, b"")
+                self._set_rejects_aside(named, [bad], taken)
                 continue
             if isinstance(item, EndOfInput):
                 for name in self._shards:
@@ -209,19 +220,35 @@ class Intake:
                 late &= passes  # what a window doesn't count isn't late for it
             if allowed is not None and not window.all_clients:
                 passes = ~allowed[events] if passes is None else passes & ~allowed[events]
+            inside = self._inside(times_us, window)
+            if inside is not None:
+                self.ledger[f"outside.{window.name}"] += int((~inside).sum())
+                late &= inside
             late_events = events[late]
             if len(late_events):
                 self._set_late_aside(block, decoded, late_events, window, taken)
             if passes is not None:
-                kept = events[~late & passes]
-                filtered = len(events) - len(late_events) - len(kept)
-                self.ledger[f"filtered.{window.name}"] += filtered
-                counted.append(kept)
+                filtered = ~late & ~passes if inside is None else ~late & ~passes & inside
+                self.ledger[f"filtered.{window.name}"] += int(filtered.sum())
+            if inside is not None:
+                passes = inside if passes is None else passes & inside
+            if passes is not None:
+                counted.append(events[~late & passes])
             elif len(late_events):
                 counted.append(events[~late])
             else:
                 counted.append(None if len(events) == size else events)
         return Rows(decoded.columns, decoded.times_us, tuple(counted), len(events))
+
+    def _inside(self, times_us: Int64s, window: AnyWindow) -> npt.NDArray[np.bool_] | None:
+        """Tell which events belong to windows wholly inside the bounds; None for all."""
+        if self._between_us is None:
+            return None
+        from_us, to_us = self._between_us
+        starts_us = times_us - times_us % window.grain_us
+        inside: npt.NDArray[np.bool_] = starts_us >= from_us
+        inside &= starts_us + window.grain_us <= to_us
+        return inside
 
     def _set_late_aside(
         self, block: Block, decoded: Decoded, rows: Int64s, window: AnyWindow, taken: Taken

@@ -37,6 +37,8 @@ class Notices:
         length_us: The length of the windows it watches; 0 if it watches events.
         groups: Who tells of closed windows: all key groups of the rule's window, or the detector.
         state: What `snapshot` returned, or None.
+        notify: Whether anybody is told. A replay tells nobody: what would be published is marked
+            `replay` instead, and so it is never published later.
     """
 
     def __init__(
@@ -46,10 +48,13 @@ class Notices:
         length_us: int,
         groups: Sequence[str],
         state: bytes | None = None,
+        *,
+        notify: bool = True,
     ) -> None:
         restored: dict[str, Any] = pickle.loads(state) if state is not None else {}
         self._spec = spec
         self._domain = domain
+        self._notify = notify
         self._length_us = length_us
         self._cooldown_us = round(spec.cooldown_seconds * _US_PER_SECOND)
         self._notifies = {level.severity for level in spec.levels if level.notify}
@@ -104,6 +109,9 @@ class Notices:
         silent = alert.severity not in self._notifies or alert.id in told
         if silent or (alert.partial and alert.phase == "final"):
             return "none"
+        if not self._notify:
+            told.add(alert.id)
+            return "replay"
         if self._is_cooling(alert):
             return "cooldown"
         if len(told) >= self._spec.digest_after:

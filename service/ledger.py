@@ -20,7 +20,14 @@ from service.snapshots import Snapshot
 
 SUMMARY_NAME = "summary.json"
 
-_AGGREGATE_PARTS = ("counted", "late", "late_after_idle", "late_after_reshard", "filtered")
+_AGGREGATE_PARTS = (
+    "counted",
+    "late",
+    "late_after_idle",
+    "late_after_reshard",
+    "filtered",
+    "outside",
+)
 _DELIVERED = ("written", "already_there", "dead_lettered", "dropped")
 
 

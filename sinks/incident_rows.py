@@ -33,6 +33,8 @@ AttributeValue = dict[str, Any]  # {"S": text}, {"N": digits} or {"BOOL": bool}
 
 PHASES = ("open", "raised", "final")
 PENDING = "pending"
+REPLAY = "replay"
+"""The notice of an incident that a replay found, and told nobody of."""
 
 PARTITION_KEY_BYTES = 2048
 SUBJECT_CHARACTERS = 100
@@ -134,6 +136,8 @@ def row_of(item: Alert | Digest, templates: Templates, expires_at: int) -> Row:
             first["notice"] = {"S": item.notice}
         else:
             attributes["notice"] = {"S": item.notice}
+        if item.notice == REPLAY:
+            first["notified"] = {"S": REPLAY}  # so no sweeper ever takes it for pending
     return Row(
         key=key,
         item=item,

@@ -27,7 +27,7 @@ from sinks.batched import VERSION, ledger_of, part_names, spread
 from sinks.dead_letters import DeadLetterDesk
 from sinks.delivery import BatchLimits, Courier, DeliveryOptions, Entry, join_all
 from sinks.failures import Failure
-from sinks.incident_rows import Row, RowKey, Templates, row_key, row_of
+from sinks.incident_rows import REPLAY, Row, RowKey, Templates, row_key, row_of
 from sinks.incident_table import DynamoDbClient, IncidentTable
 from sinks.notices import NoticeOptions, Notifier, SnsClient
 from sinks.tally import Outcome, Tally
@@ -257,7 +257,7 @@ class IncidentsPart:
         if notice == "publish":
             self._notifier.hand_over(row.key, "notifications")
             return
-        outcome = "digest" if notice == "digest" else "suppressed"
+        outcome = notice if notice in ("digest", REPLAY) else "suppressed"
         self._tally.add(f"notifications.{outcome}", 1)
         metrics.notifications.labels(row.item.domain, outcome).inc()
 

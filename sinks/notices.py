@@ -28,7 +28,7 @@ from typing import Any, Protocol
 import metrics
 from messages import Ledger
 from sinks.failures import classify, reply_field
-from sinks.incident_rows import RowKey
+from sinks.incident_rows import PENDING, RowKey
 from sinks.incident_table import IncidentTable
 from sinks.lines import iso
 
@@ -193,7 +193,8 @@ class Notifier:
         """Publish what lies on a row; False when it has to be tried again."""
         try:
             row = self._table.read(key) or {}
-            if "notified" in row and row["domain"]["S"] == self._options.domain:
+            is_due = row.get("notified", {}).get("S") == PENDING
+            if is_due and row["domain"]["S"] == self._options.domain:
                 phase = row["notice_phase"]["S"]
                 if self._sent_phase.get(key) != phase:
                     answer = self._sns.publish(

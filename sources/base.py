@@ -7,10 +7,11 @@ store; which shards a slot reads may change.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Protocol
 
-from messages import Block, Mark
+from messages import Block, Mark, Unreadable
 
 # Plain, versioned, picklable: {"version": 1, "ledger": {...}, ...}. `Any` because each source
 # has its own keys; the source that wrote a state is the only one that reads it.
@@ -23,7 +24,7 @@ class Slot(Protocol):
     finished: bool
     """True once `EndOfInput` has been returned: nothing more will ever come."""
 
-    def poll(self) -> list[Block | Mark]:
+    def poll(self) -> Sequence[Block | Mark | Unreadable]:
         """Return what is there now, in order; an empty list when nothing is."""
 
     def next_awake(self) -> datetime | None:

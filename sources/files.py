@@ -180,15 +180,15 @@ def _first_line_bytes(chunk: bytes) -> int:
 def _csv_blocks(stream: IO[bytes], skip: int) -> Iterator[tuple[list[bytes], int]]:
     """Yield CSV rows as JSON objects whose values are all strings, and their size in bytes."""
     text = io.TextIOWrapper(stream, encoding="utf-8-sig", errors="surrogateescape", newline="")
-    rows = _csv_rows(text)
+    rows = (row for row, _ in csv_rows(text))
     header = next(rows, [])
     numbered = itertools.islice(rows, skip, None)
-    while block := [_csv_record(header, row) for row in itertools.islice(numbered, _CSV_ROWS)]:
+    while block := [csv_record(header, row) for row in itertools.islice(numbered, _CSV_ROWS)]:
         yield block, sum(map(len, block))
 
 
-def _csv_rows(text: Iterable[str]) -> Iterator[list[str]]:
-    """Yield rows; where a quote isn't closed within 128 KiB, what was read so far as one field."""
+def csv_rows(text: Iterable[str]) -> Iterator[tuple[list[str], list[str]]]:
+    """Yield rows and their lines; where a quote isn't closed within 128 KiB, those as one field."""
     lines: list[str] = []
 
     def remembered() -> Iterator[str]:
@@ -198,17 +198,17 @@ def _csv_rows(text: Iterable[str]) -> Iterator[list[str]]:
 
     rows = csv.reader(remembered())
     while True:
-        lines.clear()
         try:
             row = next(rows, None)
         except csv.Error:
             row = ["".join(lines)]
         if row is None:
             return
-        yield row
+        yield row, lines
+        lines = []
 
 
-def _csv_record(header: list[str], row: list[str]) -> bytes:
+def csv_record(header: list[str], row: list[str]) -> bytes:
     """Return a row as a JSON object; one that doesn't fit its header as it is, to be rejected."""
     if len(row) == len(header):
         try:

@@ -1,0 +1,196 @@
+"""What a key says about time: Firehose's layouts, Hive's, and prefixes as one configured them.
+
+A key tells a period: from `begin` on, for the hour, day, month or year that is its finest part,
+or for the second in which Firehose began the object, which stands in the names that it makes up
+(`stream-1-2026-11-22-10-15-30-<uuid>`). All times in keys are taken for UTC, as Firehose writes
+them unless told otherwise.
+
+A URL may hold the prefix as it stands in the delivery stream's configuration:
+
+    s3://bucket/raw/!{timestamp:yyyy}/dt=!{timestamp:yyyy-MM-dd}/!{firehose:random-string}/
+
+Then keys of another form are not part of the archive. In any other URL the prefix is plain text and
+each key is searched for the layouts above.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from errors import SettingsError
+
+_US_PER_SECOND = 1_000_000
+_HOUR_SECONDS = 3_600
+HOUR_US = _HOUR_SECONDS * _US_PER_SECOND
+_DAY_SECONDS = 24 * _HOUR_SECONDS
+_EXPRESSION = re.compile(r"!\{([A-Za-z]+):([^}]*)\}")
+_LETTERS = {"y": "year", "M": "month", "d": "day", "H": "hour", "m": "minute", "s": "second"}
+_UNITS = tuple(_LETTERS.values())
+
+_FIREHOSE_NAME = re.compile(
+    r"-(?P<year>\d{4})-(?P<month>\d\d)-(?P<day>\d\d)"
+    r"-(?P<hour>\d\d)-(?P<minute>\d\d)-(?P<second>\d\d)-[^/]+$"
+)
+_PATHS = (
+    re.compile(
+        r"(?:^|/)(?P<year>\d{4})/(?P<month>\d\d)/(?P<day>\d\d)/(?P<hour>\d\d)/(?P<minute>\d\d)/"
+    ),
+    re.compile(r"(?:^|/)(?P<year>\d{4})/(?P<month>\d\d)/(?P<day>\d\d)/(?P<hour>\d\d)/"),
+    re.compile(r"(?:^|/)(?P<year>\d{4})/(?P<month>\d\d)/(?P<day>\d\d)/"),
+)
+_HIVE_DATE = re.compile(
+    r"(?:^|/)(?:p_)?(?:dt|date|day)=(?P<year>\d{4})-(?P<month>\d\d)-(?P<day>\d\d)"
+    r"(?:[-T ](?P<hour>\d\d))?(?=/)"
+)
+_HIVE_PART = re.compile(r"(?:^|/)(?:p_)?(year|month|day|hour|minute)=(\d{1,4})(?=/)")
+
+
+@dataclass(frozen=True, slots=True)
+class Period:
+    """When what is in an object arrived: from `begin_us` on, for `length_us`."""
+
+    begin_us: int
+    length_us: int
+
+    @property
+    def is_precise(self) -> bool:
+        """Whether it is an hour at most: near enough to when the records arrived."""
+        return self.length_us <= HOUR_US
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """How the keys of an archive look.
+
+    Attributes:
+        prefix: What all keys begin with: all that needs to be listed.
+        pattern: What all keys match, from their beginning; None where any key will do.
+    """
+
+    prefix: str
+    pattern: re.Pattern[str] | None = None
+
+    def includes(self, key: str) -> bool:
+        """Tell whether a key is part of the archive: no folder marker, nothing hidden."""
+        name = key.rpartition("/")[2]
+        if not name or name.startswith(("_", ".")):  # _SUCCESS, .part: Hive leaves them out, too
+            return False
+        return self.pattern is None or self.pattern.match(key) is not None
+
+    def period_of(self, key: str) -> Period | None:
+        """Return when what a key holds arrived; None where the key doesn't tell."""
+        named = _period((_FIREHOSE_NAME.search(key) or _NOTHING).groupdict())
+        if self.pattern is not None:
+            found = self.pattern.match(key)
+            own = _period(found.groupdict()) if found else None
+            if own is None or (named is not None and _lies_in(named, own)):
+                return named
+            return own
+        return named or _period_in(key)
+
+
+def layout_of(prefix: str) -> Layout:
+    """Read a prefix, plain or with Firehose's expressions.
+
+    Raises:
+        SettingsError: An expression isn't one of Firehose's.
+    """
+    first = _EXPRESSION.search(prefix)
+    if first is None:
+        if "!{" in prefix:
+            msg = f"{prefix!r} has an expression that doesn't end"
+            raise SettingsError(msg, hint="write !{timestamp:yyyy/MM/dd}, as Firehose has it")
+        return Layout(prefix)
+    expressions: list[str] = []
+    seen: set[str] = set()
+    end = 0
+    for found in _EXPRESSION.finditer(prefix):
+        expressions.append(re.escape(prefix[end : found.start()]))
+        expressions.append(_pattern_of(found, seen))
+        end = found.end()
+    expressions.append(re.escape(prefix[end:]))
+    return Layout(prefix[: first.start()], re.compile("".join(expressions)))
+
+
+def _pattern_of(expression: re.Match[str], seen: set[str]) -> str:
+    namespace, value = expression.groups()
+    if namespace == "timestamp":
+        return "".join(_date_pattern(value, seen))
+    if namespace in ("firehose", "partitionKeyFromQuery", "partitionKeyFromLambda"):
+        return "[^/]+"
+    msg = f"{expression[0]} is no expression that Firehose knows"
+    raise SettingsError(msg, hint="timestamp, firehose and partitionKeyFrom... are")
+
+
+def _date_pattern(text: str, seen: set[str]) -> Iterator[str]:
+    """Turn a pattern of Java's DateTimeFormatter into a regular expression's parts."""
+    for token in re.finditer(r"'([^']*)'|([A-Za-z])\2*|[^A-Za-z']+", text):
+        quoted, letter = token.groups()
+        if letter is None:
+            yield re.escape(token[0] if quoted is None else quoted)
+            continue
+        unit = _LETTERS.get(letter)
+        if unit is None or len(token[0]) not in (1, 2, 4):
+            msg = f"{token[0]!r} in {text!r} is no part of a date that can be read back"
+            raise SettingsError(msg, hint=f"these can: {', '.join(_LETTERS)}")
+        digits = "{1,2}" if len(token[0]) == 1 else f"{{{len(token[0])}}}"
+        yield f"(?P={unit})" if unit in seen else f"(?P<{unit}>\\d{digits})"
+        seen.add(unit)
+
+
+def _period_in(key: str) -> Period | None:
+    """Search a key for Firehose's folders, then for Hive's."""
+    for path in _PATHS:
+        if (found := path.search(key)) and (period := _period(found.groupdict())):
+            return period
+    parts = dict(_HIVE_PART.findall(key))
+    if date := _HIVE_DATE.search(key):
+        parts |= {unit: value for unit, value in date.groupdict().items() if value}
+    return _period(parts)
+
+
+def _period(parts: Mapping[str, str | None]) -> Period | None:
+    """Make a period of the parts of a date, the year first; None where they make none."""
+    values: list[int] = []
+    for unit in _UNITS:
+        value = parts.get(unit)
+        if value is None:
+            break
+        values.append(int(value))
+    if not values:
+        return None
+    if len(parts.get("year") or "") == 2:
+        values[0] += 2000
+    try:
+        begin = datetime(*[*values, 1, 1][: max(3, len(values))], tzinfo=UTC)  # type: ignore[misc,arg-type]
+    except ValueError:
+        return None
+    begin_seconds = int(begin.timestamp())
+    return Period(begin_seconds * _US_PER_SECOND, _length_seconds(begin, len(values)) * 1_000_000)
+
+
+def _length_seconds(begin: datetime, known: int) -> int:
+    """Return how long a period is of which so many parts are known."""
+    if known == 1:
+        end = begin.replace(year=begin.year + 1)
+    elif known == 2:
+        over, month = divmod(begin.month, 12)
+        end = begin.replace(year=begin.year + over, month=month + 1)
+    else:
+        return (_DAY_SECONDS, _HOUR_SECONDS, 60, 1)[known - 3]
+    return int((end - begin).total_seconds())
+
+
+def _lies_in(one: Period, other: Period) -> bool:
+    return other.begin_us <= one.begin_us < other.begin_us + other.length_us
+
+
+class _Nothing:
+    def groupdict(self) -> dict[str, str]:
+        return {}
+
+
+_NOTHING = _Nothing()
