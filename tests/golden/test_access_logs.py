@@ -176,9 +176,9 @@ def test_every_line_is_accounted_for(whole: Path, log: tuple[Path, Expected]) ->
     } == expected.late
 
 
-def test_each_kind_of_attack_on_a_client_or_a_host_is_found(whole: Path) -> None:
+def test_each_kind_of_attack_is_found(whole: Path) -> None:
     rules = {line["rule"] for line in lines_of(whole / "alerts.jsonl")}
-    assert {"client_flood", "scan", "errors"} <= rules
+    assert {"client_flood", "unusual_traffic", "scan", "errors"} <= rules
 
 
 def test_every_window_is_scored(whole: Path) -> None:
