@@ -98,8 +98,8 @@ def test_what_lasts_is_learnt():
 
 def test_unlearnt_points_are_the_same_in_any_batches_and_after_a_restart():
     points, times = attacked(400, (200, 220), (300, 320))
-    whole = unlearning(30).take(points, times, explain=True)
-    one, found = unlearning(30), []
+    whole = unlearning(10).take(points, times, explain=True)
+    one, found = unlearning(10), []
     for begin, end in ((0, 7), (7, 205), (205, 312), (312, 400)):
         one = Detector.load(one.config, one.dump())
         found.append(one.take(points[begin:end], times[begin:end]))
