@@ -5,6 +5,7 @@
     ├── MissingResourceError     exit 3: the user creates a stream, table, topic ...
     ├── LayoutError              exit 2: the recovery store was written by another layout
     ├── DataLossError            exit 1: records expired unread and `on_data_loss` is `fail`
+    ├── UnreadableInputError     exit 4: done, but objects could not be read
     ├── DeliveryError            the supervisor restarts from the last snapshot
     ├── DrainError               exit 75: stopped, but the last epoch was not committed
     └── CrashLoopError           exit 70: five starts without a committed epoch
@@ -58,6 +59,12 @@ class DataLossError(KinewaxError):
 
 class DeliveryError(KinewaxError):
     """A sink could not write within its deadline; the epoch is not committed."""
+
+
+class UnreadableInputError(KinewaxError):
+    """A replay is done, but part of its input could not be read; the summary names it."""
+
+    exit_code = 4
 
 
 class DrainError(KinewaxError):

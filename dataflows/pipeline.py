@@ -32,6 +32,7 @@ from dataflows.decoders import decoder_of, fields_written, writer_of
 from dataflows.domain import Domain
 from dataflows.group_names import group_names
 from dataflows.group_step import DetectorLogic, GroupLogic, NoticesLogic
+from dataflows.pace import Pace
 from dataflows.sink_step import SinkStep, selector
 from dataflows.source_step import SourceStep
 from dataflows.vitals import Vitals
@@ -79,6 +80,7 @@ class Options:
         started_at_us: The T0 of a start at LATEST: windows that begin before are partial.
         between_us: Only windows wholly inside these times are counted and written.
         notify: Whether anybody is told of incidents.
+        speed: How many times faster than they happened events come; None for as they are read.
     """
 
     time: str
@@ -91,6 +93,7 @@ class Options:
     started_at_us: int | None = None
     between_us: tuple[int, int] | None = None
     notify: bool = True
+    speed: float | None = None
 
 
 def build_flow(
@@ -219,8 +222,9 @@ def build_flow(
     def length_us_of(window: str) -> int:
         return by_name[window].length_seconds * _US_PER_SECOND
 
+    pace = None if options.speed is None else Pace(options.speed, clock)
     flow = Dataflow("kinewax")
-    taken = op.input("read", flow, SourceStep(source, intake, draining, vitals))
+    taken = op.input("read", flow, SourceStep(source, intake, draining, vitals, pace))
     aside = op.flat_map_batch("aside", taken, _aside())
     partials = Partials(windows, names, texts)
     packets = op.flat_map_batch(

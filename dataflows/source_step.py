@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from bytewax.inputs import FixedPartitionedSource, StatefulSourcePartition
 
+from dataflows.pace import Pace
 from dataflows.vitals import Vitals
 from messages import Block, Mark, Unreadable
 from operators.intake import Intake, Taken
@@ -20,6 +21,8 @@ from sources.base import Slot, Source
 
 STATE_VERSION = 1
 ROWS_A_TICK = 65_536
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_LONGEST_WAIT = timedelta(milliseconds=100)  # a far awakening would hold up epochs and drains
 State = dict[str, Any]  # {"version", "slot": the source's own, "intake": Intake.snapshot()}
 
 
@@ -31,6 +34,7 @@ class SourceStep(FixedPartitionedSource[Taken, State]):
         intake: Makes the intake of a slot from its state.
         draining: Tells whether to stop reading; sources end, windows stay open.
         vitals: The process's.
+        pace: When events are due; None for at once.
     """
 
     def __init__(
@@ -39,7 +43,9 @@ class SourceStep(FixedPartitionedSource[Taken, State]):
         intake: Callable[[State | None], Intake],
         draining: Callable[[], bool],
         vitals: Vitals,
+        pace: Pace | None = None,
     ) -> None:
+        self._pace = pace
         self._source = source
         self._intake = intake
         self._draining = draining
@@ -58,7 +64,7 @@ class SourceStep(FixedPartitionedSource[Taken, State]):
         """Open a slot where its snapshot left off."""
         slot = self._source.open(for_part, resume_state["slot"] if resume_state else None)
         intake = self._intake(resume_state["intake"] if resume_state else None)
-        return _SlotPartition(slot, intake, self._draining, self._vitals)
+        return _SlotPartition(slot, intake, self._draining, self._vitals, self._pace)
 
 
 class _SlotPartition(StatefulSourcePartition[Taken, State]):
@@ -68,7 +74,10 @@ class _SlotPartition(StatefulSourcePartition[Taken, State]):
         intake: Intake,
         draining: Callable[[], bool],
         vitals: Vitals,
+        pace: Pace | None,
     ) -> None:
+        self._pace = pace
+        self._due: datetime | None = None
         self._slot = slot
         self._intake = intake
         self._draining = draining
@@ -78,12 +87,18 @@ class _SlotPartition(StatefulSourcePartition[Taken, State]):
         if self._draining() or self._slot.finished:
             raise StopIteration
         taken: list[Taken] = []
+        if self._due is not None and datetime.now(UTC) < self._due:
+            return taken
         rows = 0
         while rows < ROWS_A_TICK:  # small blocks stay in the cache, large ticks aggregate better
             items = self._poll()
             if items:
                 taken.append(self._intake.take(items))
                 rows += sum(len(part.times_us) for part in taken[-1].rows)
+                if self._pace is not None and taken[-1].rows:
+                    latest_us = max(int(part.times_us.max()) for part in taken[-1].rows)
+                    self._due = _EPOCH + timedelta(microseconds=self._pace.due_us(latest_us))
+                    break
             if not items or self._slot.finished or self._slot.next_awake() is not None:
                 break
         self._vitals.events += sum(part.events for one in taken for part in one.rows)
@@ -102,7 +117,11 @@ class _SlotPartition(StatefulSourcePartition[Taken, State]):
         return items
 
     def next_awake(self) -> datetime | None:
-        return None if self._draining() else self._slot.next_awake()
+        if self._draining():
+            return None
+        if self._due is not None and datetime.now(UTC) < self._due:
+            return min(self._due, datetime.now(UTC) + _LONGEST_WAIT)
+        return self._slot.next_awake()
 
     def snapshot(self) -> State:
         return {

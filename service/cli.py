@@ -22,6 +22,7 @@ from service.commands.demo import demo
 from service.commands.insights import insights
 from service.commands.positions import app as positions
 from service.commands.produce import produce
+from service.commands.replay import replay
 from service.commands.run import run
 
 _COMMON = ("-v", "--verbose", "-q", "--quiet")
@@ -56,6 +57,7 @@ def version() -> None:
 
 
 app.command()(run)
+app.command()(replay)
 app.command()(check)
 app.command()(produce)
 app.command()(demo)

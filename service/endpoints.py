@@ -18,6 +18,7 @@ from dataflows.domain import Domain
 from errors import KinewaxError, SettingsError
 from messages import AggregateRows, Events, Late, Reject
 from operators.session_spec import AnyWindow
+from service.archives import Replay, archive_layout, is_archive, open_archive
 from service.aws import Aws, explain
 from service.settings import Settings
 from service.settings import Sinks as SinkSettings
@@ -30,6 +31,7 @@ from sinks.firehose import FirehoseOptions, FirehoseSink
 from sinks.incidents import IncidentsOptions, IncidentsSink
 from sinks.kinesis import KinesisOptions, KinesisSink
 from sinks.stdout import StdoutSink
+from sources.archive.source import ArchiveSource
 from sources.base import Source
 from sources.files import STANDARD_INPUT, FileSource
 from sources.kinesis.client import FanOutClient, resolve_stream
@@ -48,7 +50,14 @@ _SINKS = "a sink is aws, stdout, or file:///path/to/directory"
 # ---- sources ----------------------------------------------------------------------------------
 
 
-def open_source(url: str, settings: Settings, aws: Aws, *, started_at_us: int) -> Source:
+def open_source(
+    url: str,
+    settings: Settings,
+    aws: Aws,
+    *,
+    started_at_us: int,
+    replay: Replay | None = None,
+) -> Source:
     """Make the source of a URL; nothing is read or asked for yet.
 
     Args:
@@ -56,11 +65,17 @@ def open_source(url: str, settings: Settings, aws: Aws, *, started_at_us: int) -
         settings: All settings.
         aws: Makes clients.
         started_at_us: The moment that LATEST means.
+        replay: The archive is read as this says; None for a source that is no archive.
 
     Raises:
         SettingsError: The URL means nothing.
         MissingResourceError: There is no such file.
     """
+    if replay is not None:
+        return open_archive(url, replay, settings, aws, started_at_us=started_at_us)
+    if is_archive(url):
+        msg = f"{url} is an archive"
+        raise SettingsError(msg, hint="read it with `kinewax replay`")
     if url.startswith(KINESIS):
         source = settings.source
         return KinesisSource(
@@ -139,7 +154,9 @@ def cut_at_us(url: str, start: str, started_at_us: int) -> int | None:
     return start_position(start, started_at_us).t_us if url.startswith(KINESIS) else None
 
 
-def source_layout(url: str, source: Source, aws: Aws) -> dict[str, str | int]:
+def source_layout(
+    url: str, source: Source, aws: Aws, replay: Replay | None = None
+) -> dict[str, str | int]:
     """Return what ties a recovery store to its source, asking AWS who the stream is.
 
     A stream that was deleted and made again under its name is another one: its positions differ.
@@ -148,6 +165,8 @@ def source_layout(url: str, source: Source, aws: Aws) -> dict[str, str | int]:
         MissingResourceError: There is no such stream.
         KinewaxError: AWS can't be asked.
     """
+    if replay is not None and isinstance(source, ArchiveSource):
+        return archive_layout(url, replay, source)
     layout: dict[str, str | int] = {"slots": len(source.slots)}
     if not url.startswith(KINESIS):
         return layout | {"source": path_of(url)}

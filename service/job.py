@@ -16,8 +16,11 @@ from dataflows.registry import find_domain
 from errors import SettingsError
 from operators.allow import AllowList
 from operators.codes import TextCodes
+from operators.decode import ARRIVAL
 from operators.session_spec import AnyWindow
+from operators.watermarks import BEGINNING, END
 from service import endpoints
+from service.archives import Replay
 from service.setting_values import microseconds
 from service.settings import Settings
 
@@ -31,12 +34,14 @@ class Job:
         source: The source's URL.
         settings: All settings.
         started_at_us: When the first start on this store began; 0 before it is known.
+        replay: How the source is replayed; None where it is read live.
     """
 
     domain_name: str
     source: str
     settings: Settings
     started_at_us: int = 0
+    replay: Replay | None = None
 
     def as_json(self) -> dict[str, Any]:
         """Return it as plain values."""
@@ -45,13 +50,16 @@ class Job:
             "source": self.source,
             "settings": self.settings.model_dump(mode="json"),
             "started_at_us": self.started_at_us,
+            "replay": None if self.replay is None else self.replay.as_json(),
         }
 
     @classmethod
     def from_json(cls, content: dict[str, Any]) -> Job:
         """Read what `as_json` returned."""
         settings = Settings.model_validate(content["settings"])
-        return cls(content["domain"], content["source"], settings, content["started_at_us"])
+        replay = None if content["replay"] is None else Replay(**content["replay"])
+        started_at_us = content["started_at_us"]
+        return cls(content["domain"], content["source"], settings, started_at_us, replay)
 
     @property
     def label(self) -> str:
@@ -108,6 +116,12 @@ class Job:
         if self.settings.sinks.events:
             writer_of(domain, TextCodes())  # refuses it, too
         historical = chosen in domain.times[1:]  # the first is stamped when the event is sent
+        replay = self.replay
+        if replay is not None and replay.processing_time:
+            chosen = ARRIVAL
+        elif replay is not None and chosen == ARRIVAL:
+            msg = "an archive has lost when each record arrived"
+            raise SettingsError(msg, hint="name a time of the events, or use --processing-time")
         return Options(
             time=chosen,
             disorder_us=microseconds(event_time.disorder),
@@ -119,7 +133,16 @@ class Job:
             started_at_us=endpoints.cut_at_us(
                 self.source, self.settings.source.start, self.started_at_us
             ),
+            between_us=None if replay is None else _between_us(replay),
+            notify=replay is None or replay.notify,
+            speed=None if replay is None else replay.speed,
         )
+
+    @property
+    def is_historical(self) -> bool:
+        """Whether the events' time has nothing to do with when they arrived."""
+        chosen = self.settings.event_time.field
+        return chosen is not None and chosen in self.domain().times[1:]
 
     def layout(self) -> dict[str, str]:
         """Return what of the domain and options shapes state."""
@@ -135,6 +158,13 @@ def _behind(domain: Domain, proxies: tuple[str, ...]) -> Domain:
     except ValueError as error:
         msg = f"rules.trusted_proxies: {error}"
         raise SettingsError(msg, hint="write networks, as 10.0.0.0/8") from None
+
+
+def _between_us(replay: Replay) -> tuple[int, int] | None:
+    if replay.from_us is None and replay.to_us is None:
+        return None
+    from_us = BEGINNING if replay.from_us is None else replay.from_us
+    return from_us, END if replay.to_us is None else replay.to_us
 
 
 def _limit(text: str) -> tuple[str, float]:

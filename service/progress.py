@@ -40,6 +40,16 @@ def sample(directory: Path) -> dict[str, float]:
     return found
 
 
+def counted(directory: Path, names: Iterable[str]) -> dict[str, float]:
+    """Return the sums of counters, by metric name."""
+    collector = MultiProcessCollector(None, path=str(directory))  # type: ignore[no-untyped-call]
+    return {
+        metric.name: sum(one.value for one in metric.samples if not one.name.endswith("_created"))
+        for metric in collector.collect()  # type: ignore[no-untyped-call]
+        if metric.name in names
+    }
+
+
 class Progress:
     """The thread; leave the `with` block and it has stopped.
 

@@ -12,22 +12,26 @@ import os
 import sys
 import tempfile
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 from prometheus_client.multiprocess import mark_process_dead
+from rich.console import Console
 
 from dataflows.pipeline import now_us
 from errors import MissingResourceError, SettingsError
-from service import check, endpoints, ledger, recovery, snapshots
+from service import archives, check, endpoints, ledger, recovery, snapshots
 from service.admin import Admin
+from service.archives import Replay
 from service.aws import Aws
 from service.cluster import Member
 from service.job import Job
 from service.layout import Fields
 from service.ledger import Summary
 from service.progress import Progress
+from service.replay_progress import ReplayProgress
 from service.setting_values import redact
 from service.settings import Loaded
 from service.supervisor import Facts, Plan, Supervisor, stopped_by_signals
@@ -40,7 +44,15 @@ _MEMORY = {"MALLOC_ARENA_MAX": "1"}
 with 16 shards grew to twice the memory."""
 
 
-def run(domain: str, source: str, loaded: Loaded, *, verbose: bool = False) -> Summary:
+def run(
+    domain: str,
+    source: str,
+    loaded: Loaded,
+    *,
+    verbose: bool = False,
+    replay: Replay | None = None,
+    console: Console | None = None,
+) -> Summary:
     """Run a job until its input ends or it is told to stop.
 
     Args:
@@ -48,19 +60,31 @@ def run(domain: str, source: str, loaded: Loaded, *, verbose: bool = False) -> S
         source: The source's URL.
         loaded: Valid settings and their origins.
         verbose: Whether workers log tracebacks.
+        replay: How an archive is replayed; None for a source that is read live.
+        console: Where to show how a replay gets on.
 
     Raises:
         KinewaxError: With the exit code that says why.
     """
     settings = loaded.settings
-    job = Job(domain, source, settings)
-    fields = _check_names(job)
+    job = Job(domain, source, settings, replay=replay)
+    fields = {} if replay is not None else _check_names(job)
     began_us = now_us()
     with (
         recovery.open_store(settings.runtime.recovery) as store,
         tempfile.TemporaryDirectory(prefix="kinewax-run-") as scratch,
     ):
         runtime = settings.runtime
+        watching: AbstractContextManager[object] = nullcontext()
+        if replay is not None:
+            aws, by_arrival = Aws(settings.aws), not job.is_historical
+            job.options()  # refuses what is wrong before anything is listed
+            replay, listing = archives.pinned(
+                source, replay, settings, aws, store, Path(scratch), by_arrival=by_arrival
+            )
+            job = replace(job, replay=replay)
+            fields = _check_names(job)
+            watching = ReplayProgress(listing, Path(replay.board), Path(scratch), console)
         layout = recovery.prepare(
             store,
             fields,
@@ -77,7 +101,8 @@ def run(domain: str, source: str, loaded: Loaded, *, verbose: bool = False) -> S
             )
         started = replace(job, started_at_us=layout.started_at_us)
         supervisor = Supervisor(_plan(started, store, Path(scratch), verbose=verbose))
-        facts = _supervise(started, loaded, supervisor, store, Path(scratch))
+        with watching:
+            facts = _supervise(started, loaded, supervisor, store, Path(scratch))
         ended_us = now_us()
         summary = ledger.summarise(
             job.label,
@@ -92,12 +117,29 @@ def run(domain: str, source: str, loaded: Loaded, *, verbose: bool = False) -> S
                 "restarts": facts.restarts,
                 "drained": facts.drained,
                 "usage": facts.usage,
+                **({} if replay is None else {"replay": _facts_of(replay, store)}),
             },
         )
     directory = endpoints.file_directory(settings.sinks)
     if directory is not None:
         ledger.write(summary, directory)
     return summary
+
+
+def _facts_of(replay: Replay, store: Path) -> dict[str, object]:
+    """Return what a replay's summary says beyond the ledger."""
+    unreadable = [
+        {"object": name, "reason": reason, "detail": detail}
+        for snapshot in snapshots.latest(store)
+        for name, reason, detail in snapshot.state.get("slot", {}).get("unreadable", ())
+    ]
+    return {
+        "from": None if replay.from_us is None else _iso(replay.from_us),
+        "to": None if replay.to_us is None else _iso(replay.to_us),
+        "notify": replay.notify,
+        "processing_time": replay.processing_time,
+        "unreadable": sorted(unreadable, key=lambda one: str(one["object"])),
+    }
 
 
 def _supervise(
@@ -166,8 +208,10 @@ def _check_names(job: Job) -> Fields:
         raise SettingsError(msg, hint="leave --recovery out, or read from a file")
     shaping = job.layout()
     aws = Aws(settings.aws)
-    source = endpoints.open_source(job.source, settings, aws, started_at_us=now_us())
-    fields = endpoints.source_layout(job.source, source, aws)
+    source = endpoints.open_source(
+        job.source, settings, aws, started_at_us=now_us(), replay=job.replay
+    )
+    fields = endpoints.source_layout(job.source, source, aws, job.replay)
     endpoints.open_sinks(job.domain(), job.windows(), settings.sinks, aws, now_us)
     lost = list(dict.fromkeys(finding.resource for finding in check.missing(job, aws)))
     if lost:

@@ -165,7 +165,13 @@ def _build(spec: Spec, drain: Drain, vitals: Vitals) -> Any:
         prepare()  # else the first points would wait while their loops are compiled
     return build_flow(
         domain,
-        endpoints.open_source(job.source, job.settings, aws, started_at_us=job.started_at_us),
+        endpoints.open_source(
+            job.source,
+            job.settings,
+            aws,
+            started_at_us=job.started_at_us,
+            replay=job.replay,
+        ),
         endpoints.open_sinks(domain, job.windows(), job.settings.sinks, aws, now_us),
         job.options(),
         draining=drain,

@@ -1,0 +1,229 @@
+"""`kinewax replay`: the same dataflow over archived data."""
+
+from __future__ import annotations
+
+import os
+import sys
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Annotated
+
+import orjson
+import typer
+from rich.console import Console
+
+from errors import SettingsError, UnreadableInputError
+from service import archives
+from service.archives import Replay
+from service.aws import Aws
+from service.commands.run import load, set_up_logs, show
+from service.job import Job
+from service.ledger import Summary
+from service.run import run as run_job
+from service.settings import Loaded
+from sources.archive.listing import Listing
+
+_LOST_ORDER = timedelta(minutes=15)
+_SHOWN = 20
+
+
+def replay(
+    context: typer.Context,
+    domain: Annotated[str, typer.Argument(help="What the events are, or a domain's own file.")],
+    url: Annotated[str, typer.Argument(help="s3://BUCKET/PREFIX or file:///DIRECTORY/.")],
+    begin: Annotated[
+        str | None, typer.Option("--from", help="Write windows that begin at this time or later.")
+    ] = None,
+    end: Annotated[
+        str | None, typer.Option("--to", help="Write windows that end by this time.")
+    ] = None,
+    speed: Annotated[
+        str, typer.Option(help="max, or 10x for ten times as fast as events happened.")
+    ] = "max",
+    sinks: Annotated[
+        list[str] | None,
+        typer.Option(help="aws, stdout, file:///DIR; repeat or separate by commas. [stdout]"),
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="List what would be read, and write nothing.")
+    ] = False,
+    processes: Annotated[int | None, typer.Option(help="Worker processes. [1]")] = None,
+    notify: Annotated[
+        bool, typer.Option("--notify", help="Tell people of incidents, as a live run does.")
+    ] = False,
+    processing_time: Annotated[
+        bool,
+        typer.Option(
+            "--processing-time", help="Stamp events as they are read, 4 a second, from now on."
+        ),
+    ] = False,
+    time: Annotated[str | None, typer.Option(help="The event time, as event_time.")] = None,
+    disorder: Annotated[
+        str | None, typer.Option(help="Allowed disorder. [the live one and 15 min]")
+    ] = None,
+    windows: Annotated[list[str] | None, typer.Option(help="Windows to run. [all]")] = None,
+    limit: Annotated[
+        list[str] | None, typer.Option(help="Another limit, as high_volume.warning=1.")
+    ] = None,
+    recovery: Annotated[
+        Path | None, typer.Option(help="Recovery store on a local disk. [a temporary one]")
+    ] = None,
+    epoch_interval: Annotated[str | None, typer.Option(help="Between snapshots. [5s]")] = None,
+    config: Annotated[Path | None, typer.Option(help="A TOML file with settings.")] = None,
+    endpoint_url: Annotated[str | None, typer.Option(help="Address of a local AWS server.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
+) -> None:
+    """Run a domain over archived events; repeated, it changes nothing. Nobody is notified.
+
+    Exit 4 means that it is done, but that the objects named in the summary could not be read.
+    """
+    given = {
+        "sinks.to": ("--sinks", _joined(sinks)),
+        "runtime.processes": ("--processes", processes),
+        "runtime.recovery": ("--recovery", recovery),
+        "runtime.epoch_interval": ("--epoch-interval", epoch_interval),
+        "aws.endpoint_url": ("--endpoint-url", endpoint_url),
+        "event_time.field": ("--time", time),
+        "event_time.disorder": ("--disorder", disorder),
+        "windows.run": ("--windows", _joined(windows)),
+        "rules.limits": ("--limit", _joined(limit)),
+    }
+    loaded = _for_replay(load(domain, config, given), notify=notify)
+    chosen = Replay(
+        from_us=_moment("--from", begin),
+        to_us=_moment("--to", end),
+        speed=_speed(speed),
+        notify=notify,
+        processing_time=processing_time,
+    )
+    if chosen.from_us is not None and chosen.to_us is not None and chosen.from_us >= chosen.to_us:
+        msg = f"--from {begin} is not before --to {end}"
+        raise SettingsError(msg)
+    verbosity = context.obj or 0
+    set_up_logs(loaded, domain, verbosity)
+    console = Console(stderr=True, highlight=False, no_color="NO_COLOR" in os.environ)
+    if dry_run:
+        _show_listing(_listing(domain, url, chosen, loaded), as_json=as_json)
+        return
+    quiet = verbosity < 0
+    if processing_time and not quiet:
+        console.print(
+            "processing time: events count when they are read, 4 a second from now on; "
+            "what is found says nothing about when things happened, and differs from run to run",
+            soft_wrap=True,
+        )
+    summary = run_job(
+        domain,
+        url,
+        loaded,
+        verbose=verbosity > 0,
+        replay=chosen,
+        console=None if quiet else console,
+    )
+    if as_json:
+        sys.stdout.buffer.write(orjson.dumps(summary.as_json(), option=orjson.OPT_APPEND_NEWLINE))
+    elif not quiet:
+        show(summary, console)
+    _judge(summary)
+
+
+def _judge(summary: Summary) -> None:
+    """Say by the exit code whether all was read and all is accounted for."""
+    if not summary.balanced:
+        raise typer.Exit(1)
+    unreadable = summary.run["replay"]["unreadable"]
+    count = summary.ledger.get("objects_unreadable", 0)
+    if count:
+        named = "; ".join(
+            f"{one['object']} ({one['reason'].removeprefix('object_')}: {one['detail']})"
+            for one in unreadable[:_SHOWN]
+        )
+        more = f"; and {count - _SHOWN:,} more" if count > _SHOWN else ""
+        msg = f"{count:,} objects could not be read, or not to their ends: {named}{more}"
+        raise UnreadableInputError(msg, hint="all else was replayed; mend them and replay again")
+
+
+def _for_replay(loaded: Loaded, *, notify: bool) -> Loaded:
+    """Return the settings with what a replay has by default.
+
+    An archive has lost shards and order, hence the disorder. A stream and a metric would count what
+    they got before again, so they get what a replay finds only with `--notify`.
+    """
+    settings = loaded.settings
+    changed: dict[str, object] = {
+        "windows": settings.windows.model_copy(update={"early": False}),
+    }
+    if loaded.origins.get("event_time.disorder") != "--disorder":
+        disorder = settings.event_time.disorder + _LOST_ORDER
+        changed["event_time"] = settings.event_time.model_copy(update={"disorder": disorder})
+    if "source.max_drift" not in loaded.origins:
+        drift = timedelta(hours=1)
+        changed["source"] = settings.source.model_copy(update={"max_drift": drift})
+    if not notify:
+        changed["sinks"] = settings.sinks.model_copy(update={"stream": "", "metric": ""})
+    return Loaded(settings.model_copy(update=changed), loaded.origins)
+
+
+def _listing(domain: str, url: str, chosen: Replay, loaded: Loaded) -> Listing:
+    job = Job(domain, url, loaded.settings, replay=chosen)
+    job.options()  # refuses what is wrong
+    return archives.list_archive(
+        url,
+        chosen,
+        loaded.settings,
+        Aws(loaded.settings.aws),
+        by_arrival=not job.is_historical,
+    )
+
+
+def _show_listing(listing: Listing, *, as_json: bool) -> None:
+    told = [one.period.begin_us for one in listing.objects if one.period is not None]
+    facts = {
+        "url": listing.url,
+        "objects": len(listing.objects),
+        "bytes": listing.total_bytes,
+        "lanes": listing.lanes,
+        "left_out": listing.left_out,
+        "ignored": listing.ignored,
+        "first": listing.objects[0].key,
+        "last": listing.objects[-1].key,
+        "arrived_from": _iso(min(told)) if told else None,
+        "arrived_to": _iso(max(told)) if told else None,
+    }
+    if as_json:
+        sys.stdout.buffer.write(orjson.dumps(facts, option=orjson.OPT_APPEND_NEWLINE))
+        return
+    for name, value in facts.items():
+        shown = f"{value:,}" if isinstance(value, int) else value
+        typer.echo(f"{name.replace('_', ' '):13} {'unknown' if shown is None else shown}")
+
+
+def _moment(flag: str, text: str | None) -> int | None:
+    if text is None:
+        return None
+    try:
+        return archives.moment_us(text)
+    except ValueError:
+        msg = f"{flag} must be a time as 2026-11-01T00:00:00, is {text!r}"
+        raise SettingsError(msg) from None
+
+
+def _speed(text: str) -> float | None:
+    if text == "max":
+        return None
+    try:
+        speed = float(text.removesuffix("x"))
+    except ValueError:
+        speed = 0.0
+    if not 0 < speed < float("inf"):
+        msg = f"--speed must be max or as 10x, is {text!r}"
+        raise SettingsError(msg)
+    return speed
+
+
+def _iso(time_us: int) -> str:
+    return datetime.fromtimestamp(time_us / 1e6, UTC).isoformat()
+
+
+def _joined(values: list[str] | None) -> str | None:
+    return None if values is None else ",".join(values)
