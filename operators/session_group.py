@@ -17,13 +17,12 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 import metrics
 from messages import AggregateRows, Packet, SessionPieces
 from operators.event_time import iso_time
 from operators.interim import Interim
-from operators.rows import aggregate_rows
+from operators.session_rows import SessionRows
 from operators.session_spec import SessionWindow
 from operators.session_values import SessionValues
 from operators.sessions import OpenSessions, Sessions
@@ -120,34 +119,27 @@ class SessionGroup:
         found: list[AggregateRows] = []
         now_us = self.watermark.now_us
         closed = self.windows.close(now_us)
-        metrics.windows_closed.labels(self._domain, self._window.name).inc(len(closed.keys))
-        if closed.keys:
+        metrics.windows_closed.labels(self._domain, self._window.name).inc(len(closed))
+        if len(closed):
             found.append(self._rows(closed, "final"))
         if self._interim.is_due(before_us, now_us):
             changed = self.windows.changed(now_us)
-            if changed.keys:
+            if len(changed):
                 found.append(self._rows(changed, "interim"))
         return found
 
     def _rows(self, sessions: Sessions, phase: str) -> AggregateRows:
-        window = self._window
-        read = self._values.read(sessions.values, self.windows.texts, self._fields)
-        found = aggregate_rows(
-            self._domain,
-            window.name,
-            sessions.starts_us,
-            sessions.ends_us + window.gap_us,
-            window.key,
-            sessions.keys,
-            read,
-            {"phase": phase, "emitted_at": iso_time(self._clock())},
+        codes = np.unique(self._values.text_codes(sessions.values)).tolist()
+        rows = SessionRows(
+            domain=self._domain,
+            window=self._window,
+            fields=self._fields,
+            sessions=sessions,
+            texts={code: self.windows.texts[code] for code in codes},
+            phase=phase,
+            emitted_at=iso_time(self._clock()),
+            cut_before_us=None
+            if self._started_at_us is None
+            else self._started_at_us + self._window.gap_us,
         )
-        for row in np.flatnonzero(self._is_cut(sessions)).tolist():
-            found.rows[row]["partial"] = True
-        return found
-
-    def _is_cut(self, sessions: Sessions) -> npt.NDArray[np.bool_]:
-        """Tell which sessions may have begun before the service did: their first event is near."""
-        if self._started_at_us is None:
-            return np.zeros(len(sessions.keys), bool)
-        return sessions.starts_us - self._window.gap_us < self._started_at_us
+        return AggregateRows(self._window.name, rows)

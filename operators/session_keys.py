@@ -36,13 +36,10 @@ class KeyBuffer:
         self.lines += len(lines)
         return places
 
-    def at(self, places: Int64s) -> list[tuple[Scalar, ...]]:
-        """Return the keys of these places."""
-        buffer, loads = self._buffer, orjson.loads
-        return [
-            tuple(loads(buffer[place : buffer.index(_LINE_END, place)]))
-            for place in places.tolist()
-        ]
+    def at(self, places: Int64s) -> list[bytes]:
+        """Return the keys of these places, as `keys_of` reads them."""
+        buffer = self._buffer
+        return [bytes(buffer[place : buffer.index(_LINE_END, place)]) for place in places.tolist()]
 
     def keep(self, places: Int64s) -> Int64s:
         """Drop all keys but those of these places; return where they are now."""
@@ -59,3 +56,8 @@ class KeyBuffer:
         self._buffer = bytearray(remaining)
         self.lines = int(kept.sum())
         return moved
+
+
+def keys_of(lines: Sequence[bytes]) -> list[tuple[Scalar, ...]]:
+    """Return the keys that stand in these lines."""
+    return [tuple(orjson.loads(line)) for line in lines]

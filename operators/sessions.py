@@ -22,7 +22,7 @@ import numpy.typing as npt
 from messages import Int64s, Scalar, SessionPieces, UInt64s
 from operators.accumulators import GREATEST
 from operators.codes import first_of_runs, integers_of
-from operators.session_keys import KeyBuffer
+from operators.session_keys import KeyBuffer, keys_of
 from operators.session_spec import SessionWindow
 from operators.session_values import SessionValues
 
@@ -38,16 +38,31 @@ class Sessions:
     """Some sessions: columns of length n.
 
     Attributes:
-        keys: Whose.
+        keys_at: Whose: int64[n], where the key is one integer; else each key as one line of JSON.
         starts_us: Their first events.
         ends_us: Their last events.
         values: int64[height, n], as `SessionValues` lays them out.
     """
 
-    keys: list[tuple[Scalar, ...]]
+    keys_at: Int64s | list[bytes]
     starts_us: Int64s
     ends_us: Int64s
     values: Int64s
+
+    def __len__(self) -> int:
+        return len(self.starts_us)
+
+    def __getitem__(self, some: slice) -> Sessions:
+        return Sessions(
+            self.keys_at[some], self.starts_us[some], self.ends_us[some], self.values[:, some]
+        )
+
+    @property
+    def keys(self) -> list[tuple[Scalar, ...]]:
+        """Whose they are."""
+        if isinstance(self.keys_at, list):
+            return keys_of(self.keys_at)
+        return [(number,) for number in self.keys_at.tolist()]
 
 
 class OpenSessions:
@@ -205,9 +220,7 @@ class OpenSessions:
     def _sessions(self, slots: Int64s) -> Sessions:
         places = self._keys_at[slots]
         return Sessions(
-            keys=[(number,) for number in places.tolist()]
-            if self._has_integer_keys
-            else self._keys.at(places),
+            keys_at=places if self._has_integer_keys else self._keys.at(places),
             starts_us=self._starts_us[slots],
             ends_us=self._ends_us[slots],
             values=self._values[:, slots],

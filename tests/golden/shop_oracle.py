@@ -7,7 +7,7 @@ its own time is before that.
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -106,14 +106,13 @@ def shop_of(path: Path, disorder_seconds: int) -> Shop:
             visits[event["user_session"]].append(event)
     for name, aggregate in AGGREGATES.items():
         found.rows[name] = {
-            key: {column: _value(column, events) for column in aggregate.columns}
-            for key, events in windows[name].items()
+            key: _values(aggregate.columns, events) for key, events in windows[name].items()
         }
     found.rows["journeys"] = {}
     for session, events in visits.items():
         for journey in _cut(sorted(events, key=lambda event: event["time_us"])):
             key = (session, journey[0]["time_us"])
-            found.rows["journeys"][key] = {column: _value(column, journey) for column in JOURNEY}
+            found.rows["journeys"][key] = _values(JOURNEY, journey)
     return found
 
 
@@ -126,30 +125,32 @@ def _cut(events: list[Event]) -> list[list[Event]]:
     return journeys
 
 
-def _value(column: str, events: list[Event]) -> Any:
-    def count(kind: str) -> int:
-        return sum(event["event_type"] == kind for event in events)
-
-    if column in ("first_category", "last_category"):
-        # Of equal times any may stand first: which one, only the unit tests say.
-        chosen = min if column == "first_category" else max
-        known = [event for event in events if event["category_code"]]
-        at = chosen((event["time_us"] for event in known), default=None)
-        return {event["category_code"] for event in known if event["time_us"] == at} or {None}
-    return {
+def _values(columns: tuple[str, ...], events: list[Event]) -> dict[str, Any]:
+    kinds = Counter(event["event_type"] for event in events)
+    made: dict[str, Callable[[], Any]] = {
         "user_id": lambda: max(int(event["user_id"]) for event in events),
         "events": lambda: len(events),
         "visitors": lambda: len({event["user_id"] for event in events}),
-        "views": lambda: count("view"),
-        "carts": lambda: count("cart"),
-        "removes": lambda: count("remove_from_cart"),
-        "purchases": lambda: count("purchase"),
+        "views": lambda: kinds["view"],
+        "carts": lambda: kinds["cart"],
+        "removes": lambda: kinds["remove_from_cart"],
+        "purchases": lambda: kinds["purchase"],
         "revenue": lambda: float(
             sum(Decimal(event["price"]) for event in events if event["event_type"] == "purchase")
         ),
-        "abandoned": lambda: count("cart") > 0 and count("purchase") == 0,
+        "first_category": lambda: _categories(events, min),
+        "last_category": lambda: _categories(events, max),
         "last_seen": lambda: iso(events[-1]["time_us"]),
-    }[column]()
+        "abandoned": lambda: kinds["cart"] > 0 and kinds["purchase"] == 0,
+    }
+    return {column: made[column]() for column in columns}
+
+
+def _categories(events: list[Event], chosen: Callable[..., int | None]) -> set[str | None]:
+    """Return what may stand as the first or last category: of equal times any may come first."""
+    known = [event for event in events if event["category_code"]]
+    at = chosen((event["time_us"] for event in known), default=None)
+    return {event["category_code"] for event in known if event["time_us"] == at} or {None}
 
 
 def iso(time_us: int) -> str:

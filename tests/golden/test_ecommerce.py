@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import os
 import signal
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -35,13 +36,24 @@ class Truth:
 @pytest.fixture(scope="module")
 def events(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Truth]:
     """400,000 events, 1 % of them beyond the allowed disorder, 0.1 % malformed; and the truth."""
-    path = tmp_path_factory.mktemp("events") / "events.jsonl"
+    return _produced(tmp_path_factory.mktemp("events") / "events.jsonl", 400_000, None)
+
+
+@pytest.fixture(scope="module")
+def recent_events(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Truth]:
+    """The like, 100,000 of them, of the last minutes: a run over them isn't catching up."""
+    start = datetime.now(UTC) - timedelta(minutes=10)
+    return _produced(tmp_path_factory.mktemp("recent") / "events.jsonl", 100_000, start)
+
+
+def _produced(path: Path, events: int, start: datetime | None) -> tuple[Path, Truth]:
     produce(
         ProduceOptions(
             domain="ecommerce",
             to=f"file://{path}",
-            events=400_000,
-            rate=2_000,
+            events=events,
+            rate=events / 200,
+            start=start,
             seed=20261122,
             users=50_000,
             attackers=40,
@@ -207,6 +219,22 @@ def test_a_kill_in_the_middle_changes_nothing(
     os.kill(workers[-1], signal.SIGKILL)
     outputs = finish(service, tmp_path)
     assert outputs.summary["run"]["restarts"] >= 1, "it was killed too late"
+    check(outputs, truth)
+
+
+def test_rows_of_what_is_open_leave_nothing_behind_not_even_after_a_kill(
+    run: Callable[..., Service], recent_events: tuple[Path, Truth], tmp_path: Path
+) -> None:
+    path, truth = recent_events
+    service = run(path, 2, "--epoch-interval", "200ms")
+    journeys = tmp_path / "out" / "aggregates" / "journeys.jsonl"
+    wait_until(lambda: journeys.exists() and journeys.stat().st_size > 0, "an interim row is there")
+    os.kill(service.workers()[-1], signal.SIGKILL)
+    outputs = finish(service, tmp_path)
+    assert outputs.summary["run"]["restarts"] >= 1, "it was killed too late"
+    for aggregate in ("journeys", "visitors_daily", "categories_hourly"):
+        phases = Counter(line["phase"] for line in outputs.lines(f"aggregates/{aggregate}.jsonl"))
+        assert phases["interim"] > 0
     check(outputs, truth)
 
 
