@@ -10,4 +10,6 @@ SOAK_EXAMPLES = 20 * EXAMPLES
 
 def examples(count: int) -> int:
     """Return how many examples a test tries that needs `count` in a test run."""
-    return count * settings.default.max_examples // EXAMPLES
+    profile = settings.default
+    assert profile is not None, "hypothesis always has one"
+    return count * profile.max_examples // EXAMPLES
