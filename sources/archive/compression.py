@@ -48,6 +48,8 @@ def gunzip(pieces: Pieces) -> Pieces:
                 data = data.lstrip(b"\0") if members_read else data  # some writers pad between
                 if not data:
                     break
+                if members_read and not data.startswith(GZIP_MAGIC[: len(data)]):
+                    raise ObjectError(CORRUPT, "something else follows the gzip data")
                 member = isal_zlib.decompressobj(wbits=_GZIP_WINDOW)
             try:
                 found = member.decompress(data, PIECE_BYTES)

@@ -39,6 +39,7 @@ from sources.files import csv_record, csv_rows
 
 MAXIMUM_RECORD_BYTES = 16 * 1024 * 1024
 PARQUET_MAGIC = b"PAR1"
+_MAGIC_BYTES = 4
 _FIRST_LINE_BYTES = 1024 * 1024
 _PARQUET_ROWS = 4096
 _WHITE_SPACE = b" \t\r\n"
@@ -85,10 +86,12 @@ def batches(name: str, chunks: Pieces) -> Batches:
         ObjectError: It isn't what it says that it is, is damaged, or ends too early.
     """
     first = b""
-    for first in chunks:
-        if first:
+    for chunk in chunks:
+        first += chunk
+        if len(first) >= _MAGIC_BYTES:
             break
-        yield None
+        if not chunk:
+            yield None
     inner, magic = _unpacked_name(name)
     if not first:
         raise ObjectError(EMPTY, "it has no bytes")

@@ -1,0 +1,91 @@
+"""What keys tell about time, and which keys belong to an archive."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from errors import SettingsError
+from sources.archive.layouts import Period, layout_of
+from sources.archive.listing import lanes_for, listed, shared_out
+from sources.archive.stores import Listed
+
+HOUR = timedelta(hours=1)
+HOUR_US = 3_600_000_000
+
+
+def period(length: timedelta, *begin: int) -> Period:
+    moment = datetime(*begin, tzinfo=UTC)  # type: ignore[misc,arg-type]
+    return Period(int(moment.timestamp()) * 1_000_000, int(length.total_seconds()) * 1_000_000)
+
+
+KEYS = {
+    "raw/2026/11/22/10/x": period(HOUR, 2026, 11, 22, 10),
+    "2026/11/22/x.json": period(24 * HOUR, 2026, 11, 22),
+    "raw/2026/11/22/10/s-1-2026-11-22-10-15-30-ab-cd.gz": period(
+        timedelta(seconds=1), 2026, 11, 22, 10, 15, 30
+    ),
+    "ecomm/p_year=2019/p_month=11/a.csv": period(timedelta(days=30), 2019, 11, 1),
+    "year=2019/month=2/day=3/hour=04/a": period(HOUR, 2019, 2, 3, 4),
+    "dt=2026-11-22/hour=7/a": period(HOUR, 2026, 11, 22, 7),
+    "raw/2026/13/22/10/x": None,
+    "a/b.json": None,
+}
+
+
+@pytest.mark.parametrize(("key", "expected"), KEYS.items())
+def test_a_key_tells_the_period_of_its_finest_part(key: str, expected: Period | None) -> None:
+    assert layout_of("").period_of(key) == expected
+
+
+def test_a_prefix_of_a_delivery_stream_is_read_back() -> None:
+    layout = layout_of("raw/!{timestamp:yyyy}/dt=!{timestamp:yyyy-MM-dd'T'HH}/!{firehose:random}/")
+    assert layout.prefix == "raw/"
+    assert layout.period_of("raw/2026/dt=2026-11-22T09/xx/y") == period(HOUR, 2026, 11, 22, 9)
+    assert layout.includes("raw/2026/dt=2026-11-22T09/xx/y")
+    assert not layout.includes("raw/2025/dt=2026-11-22T09/xx/y"), "one year, two numbers"
+    assert not layout.includes("raw/other/y")
+
+
+@pytest.mark.parametrize("prefix", ["!{timestamp:QQ}/", "!{unknown:x}/", "a/!{timestamp:yyyy"])
+def test_an_expression_that_means_nothing_is_refused(prefix: str) -> None:
+    with pytest.raises(SettingsError):
+        layout_of(prefix)
+
+
+def test_folder_markers_and_hidden_names_are_no_objects() -> None:
+    layout = layout_of("a/")
+    assert [layout.includes(key) for key in ("a/b/", "a/_SUCCESS", "a/.x", "a/x")] == [
+        False, False, False, True,
+    ]  # fmt: skip
+
+
+def test_objects_are_read_in_order_of_arrival_within_what_is_asked_for() -> None:
+    keys = [f"2026/11/22/{hour:02d}/x" for hour in (5, 3, 9, 4)] + ["_x"]
+    found = [Listed(key, 1, "v") for key in keys]
+    begin = period(HOUR, 2026, 11, 22, 4).begin_us
+    listing = listed(
+        "u", found, layout_of(""),
+        arrived_us=(begin, begin + HOUR_US), most_lanes=8, drift_us=HOUR_US,
+    )  # fmt: skip
+    # 3 o'clock's object may have gathered for 15 minutes, and clocks may be 5 minutes ahead.
+    assert [one.key[11:13] for one in listing.objects] == ["03", "04", "05"]
+    assert (listing.left_out, listing.ignored) == (1, 1)
+
+
+def test_objects_far_apart_get_fewer_lanes() -> None:
+    hours = [Period(n * HOUR_US, HOUR_US) for n in range(24)]
+    minutes = [Period(n * HOUR_US // 60, 1) for n in range(24)]
+    assert lanes_for(hours, 8, HOUR_US) == 2
+    assert lanes_for(minutes, 8, HOUR_US) == 8
+    assert lanes_for([None] * 3, 8, HOUR_US) == 3
+    assert lanes_for(hours[:1], 8, HOUR_US) == 1
+
+
+def test_every_object_is_in_one_lane_and_bytes_are_shared() -> None:
+    sizes = [1_000_000, 10, 500_000, 10, 400_000, 900_000, 10, 10]
+    lanes = shared_out(sizes, 3)
+    assert sorted(rank for lane in lanes for rank in lane) == list(range(8))
+    assert all(list(lane) == sorted(lane) for lane in lanes)
+    assert max(sum(sizes[rank] for rank in lane) for lane in lanes) < 1_500_000
