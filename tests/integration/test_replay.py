@@ -1,0 +1,200 @@
+"""`kinewax replay` over a local S3 and directories, as users start it."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import random
+import signal
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.rig import Service, event, wait_until
+from tests.servers import Clients
+
+BEGIN = datetime(2026, 11, 22, 10, tzinfo=UTC)
+LAG = timedelta(minutes=3)
+SHARDS = 4
+
+
+def archive_of(minutes: int, a_minute: int, seed: int = 1) -> tuple[dict[str, bytes], list[bytes]]:
+    """What Firehose leaves of a stream whose shards lag up to 3 minutes; and the events in order.
+
+    Objects hold a minute of arrivals, shards mixed.
+    """
+    rng = random.Random(seed)
+    events = []
+    for number in range(minutes * a_minute):
+        moment = BEGIN + timedelta(minutes=number / a_minute)
+        user = 7 if number % 200 < 12 else rng.randrange(100, 5_000)
+        arrival = moment + LAG * (user % SHARDS) / SHARDS
+        events.append((arrival, moment, json.dumps(event(user, moment)).encode()))
+    objects: dict[str, list[bytes]] = {}
+    for arrival, _, payload in sorted(events):
+        folder = f"{arrival:raw/%Y/%m/%d/%H}"
+        objects.setdefault(f"{folder}/s-1-{arrival:%Y-%m-%d-%H-%M}-00-x.gz", []).append(payload)
+    packed = {key: gzip.compress(b"\n".join(lines) + b"\n") for key, lines in objects.items()}
+    return packed, [payload for _, _, payload in sorted(events, key=lambda one: one[1])]
+
+
+def written(root: Path, objects: Mapping[str, bytes]) -> str:
+    for key, content in objects.items():
+        path = root / key
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+    return f"file://{root}/"
+
+
+VOLATILE = ("detected_at", "emitted_at", "notice")
+
+
+def results(directory: Path) -> dict[str, list[str]]:
+    """Final incidents and rows, sorted, without what differs from run to run."""
+    found = {}
+    for path in sorted(directory.rglob("*.jsonl")):
+        rows = [json.loads(line) for line in path.read_text().splitlines()]
+        rows = [row for row in rows if row.get("phase", "final") == "final"]
+        kept = ({k: v for k, v in row.items() if k not in VOLATILE} for row in rows)
+        found[path.name] = sorted(json.dumps(row, sort_keys=True) for row in kept)
+    return found
+
+
+def summary(directory: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((directory / "summary.json").read_text())
+    return found
+
+
+@pytest.fixture
+def kinewax(tmp_path: Path) -> Iterator[Callable[..., Service]]:
+    started: list[Service] = []
+
+    def start(*arguments: str) -> Service:
+        service = Service(list(arguments), {}, tmp_path / f"{len(started)}.log")
+        service.start()
+        started.append(service)
+        return service
+
+    yield start
+    for service in started:
+        service.kill()
+
+
+def finished(service: Service, code: int = 0) -> str:
+    assert service.process is not None
+    assert service.process.wait(120) == code, service.log.read_text()[-3000:]
+    return service.log.read_text()
+
+
+def replayed(url: str, out: Path, *more: str) -> Sequence[str]:
+    return ("replay", "ecommerce", url, "--sinks", f"file://{out}", *more)
+
+
+def test_a_replay_from_s3_finds_what_a_live_run_found_with_any_number_of_processes(
+    kinewax: Callable[..., Service],
+    moto: Clients,
+    unique_name: Callable[[str], str],
+    tmp_path: Path,
+) -> None:
+    objects, events = archive_of(minutes=30, a_minute=400)
+    live = tmp_path / "live.jsonl"
+    live.write_bytes(b"\n".join(events) + b"\n")
+    source = ("--source", live.as_uri(), "--sinks", f"file://{tmp_path / 'live'}")
+    finished(kinewax("run", "ecommerce", *source))
+    assert sum(n for k, n in summary(tmp_path / "live")["ledger"].items() if "late" in k) == 0
+    expected = results(tmp_path / "live")
+    assert len(expected["alerts.jsonl"]) > 10
+
+    bucket = unique_name("archive")
+    s3 = moto("s3")
+    s3.create_bucket(Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": "eu-west-1"})
+    for key, content in objects.items():
+        s3.put_object(Bucket=bucket, Key=key, Body=content)
+    for processes in (1, 2):
+        out = tmp_path / f"out{processes}"
+        more = ("--processes", str(processes), "--endpoint-url", moto.endpoint)
+        said = finished(kinewax(*replayed(f"s3://{bucket}/raw/", out, *more)))
+        assert "the ledger balances" in said
+        assert results(out) == expected
+        ledger = summary(out)["ledger"]
+        assert ledger["records"] == ledger["events"] == len(events)
+        assert ledger["objects"] == len(objects)
+
+
+def test_a_kill_amid_an_object_changes_nothing(
+    kinewax: Callable[..., Service], tmp_path: Path
+) -> None:
+    url = written(tmp_path / "archive", archive_of(minutes=60, a_minute=4_000)[0])
+    finished(kinewax(*replayed(url, tmp_path / "whole")))
+    out = tmp_path / "out"
+    more = ("--recovery", str(tmp_path / "recovery"), "--epoch-interval", "100ms")
+    service = kinewax(*replayed(url, out, "--processes", "2", *more))
+    trade = out / "aggregates/trade.jsonl"
+    wait_until(lambda: trade.exists() and trade.stat().st_size > 0, "something is written")
+    os.kill(service.workers()[-1], signal.SIGKILL)
+    finished(service)
+    assert summary(out)["run"]["restarts"] >= 1
+    assert results(out) == results(tmp_path / "whole")
+    assert summary(out)["ledger"]["records"] == 240_000
+
+
+def test_only_windows_wholly_inside_the_range_are_written_and_the_rest_is_counted(
+    kinewax: Callable[..., Service], tmp_path: Path
+) -> None:
+    url = written(tmp_path / "archive", archive_of(minutes=60, a_minute=100)[0])
+    windows = ("--windows", "trade,user_actions")
+    finished(kinewax(*replayed(url, tmp_path / "whole", *windows)))
+    out = tmp_path / "out"
+    between = ("--from", "2026-11-22T10:20:30", "--to", "2026-11-22T10:25:00")
+    finished(kinewax(*replayed(url, out, *windows, *between)))
+    rows = [json.loads(line) for line in results(tmp_path / "whole")["trade.jsonl"]]
+    inside = [
+        row for row in rows
+        if row["window_start"] >= "2026-11-22T10:21" and row["window_end"] <= "2026-11-22T10:25:01"
+    ]  # fmt: skip
+    assert [json.loads(line) for line in results(out)["trade.jsonl"]] == inside
+    ledger = summary(out)["ledger"]
+    assert ledger["counted.trade"] == 400
+    assert ledger["counted.trade"] + ledger["outside.trade"] == ledger["events"] < 6_000
+
+
+def test_bad_objects_are_named_and_the_exit_code_tells(
+    kinewax: Callable[..., Service], tmp_path: Path
+) -> None:
+    objects = archive_of(minutes=10, a_minute=100)[0]
+    keys = sorted(objects)
+    objects[keys[2]] = b"no gzip at all"
+    objects[keys[4]] = objects[keys[4]][:-40]
+    objects[keys[6]] = b""
+    url = written(tmp_path / "archive", objects)
+    said = finished(kinewax(*replayed(url, tmp_path / "out")), code=4)
+    found = summary(tmp_path / "out")
+    assert {one["object"]: one["reason"] for one in found["run"]["replay"]["unreadable"]} == {
+        keys[2]: "object_corrupt", keys[4]: "object_truncated", keys[6]: "object_empty",
+    }  # fmt: skip
+    assert all(key in said for key in (keys[2], keys[4], keys[6]))
+    letters = (tmp_path / "out/dead-letters.jsonl").read_text().splitlines()
+    reasons = {json.loads(line)["reason"] for line in letters}
+    assert {"object_corrupt", "object_truncated", "object_empty"} <= reasons
+    assert found["ledger"]["objects_unreadable"] == 3
+    assert found["balanced"]
+
+
+def test_the_shops_own_rows_hold_no_attack_but_the_simulators_clock_makes_one(
+    kinewax: Callable[..., Service], shared_data: Path, tmp_path: Path
+) -> None:
+    url = f"file://{shared_data / 'ecommerce/2019-Oct-sample-5000.csv'}"
+    windows = ("--windows", "user_actions")
+    finished(kinewax(*replayed(url, tmp_path / "true", "--time", "event_time", *windows)))
+    assert results(tmp_path / "true")["alerts.jsonl"] == []
+    said = finished(kinewax(*replayed(url, tmp_path / "stamped", "--processing-time", *windows)))
+    assert "says nothing about when things happened" in said
+    high = [
+        row for row in map(json.loads, results(tmp_path / "stamped")["alerts.jsonl"])
+        if row["severity"] == "high"
+    ]  # fmt: skip
+    assert {(row["key"]["user_id"], row["value"]) for row in high} == {(513840435, 14)}
