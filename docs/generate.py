@@ -26,6 +26,7 @@ from operators.session_spec import AnyWindow, SessionValue
 from operators.spec import Known, Level, Ratio, Value, Where, Without
 from service import settings
 from service.cli import app
+from sources.archive import stores
 
 REFERENCE = Path(__file__).resolve().parent / "reference"
 BENCHMARKS = REFERENCE.parents[1] / "bench" / "results"
@@ -131,7 +132,8 @@ def _domains() -> Iterator[str]:
         yield from _domain(domain)
     yield "\n## Why an object is rejected\n"
     yield from _head("Reason", "What it means")
-    yield from (_row(f"`{reason}`", meaning) for reason, meaning in REASONS.items())
+    reasons = {**REASONS, **stores.REASONS}
+    yield from (_row(f"`{reason}`", meaning) for reason, meaning in reasons.items())
 
 
 def _domain(domain: Domain) -> Iterator[str]:

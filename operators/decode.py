@@ -36,12 +36,6 @@ REASONS = {
     "bad_time": "the event time is not a time, or not in the years 2 to 9998",
     "time_ahead": "the event time is more than 5 minutes ahead of the record's arrival",
     "time_jump": "the event time is more than an hour ahead of its shard, and alone in that",
-    "object_missing": "an archive's object is gone since it was listed",
-    "object_changed": "an archive's object has changed since it was listed",
-    "object_denied": "an archive's object may not be read",
-    "object_empty": "an archive's object holds no records",
-    "object_corrupt": "an archive's object is not what its name says, or damaged",
-    "object_truncated": "an archive's object ends before its end",
 }
 """Why an object is rejected: metric label, dead-letter field and ledger key."""
 

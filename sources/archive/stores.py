@@ -36,6 +36,15 @@ DENIED = "object_denied"
 EMPTY = "object_empty"
 CORRUPT = "object_corrupt"
 TRUNCATED = "object_truncated"
+REASONS = {
+    MISSING: "an archive's object is gone since it was listed",
+    CHANGED: "an archive's object has changed since it was listed",
+    DENIED: "an archive's object may not be read",
+    EMPTY: "an archive's object holds no records",
+    CORRUPT: "an archive's object is not what its name says, or damaged",
+    TRUNCATED: "an archive's object ends before its end",
+}
+"""Why an object of an archive is rejected, beside the reasons of single records."""
 
 CHUNK_BYTES = 256 * 1024
 PATIENCE_SECONDS = 60.0
