@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from tests.rig import Service, event, wait_until
+from tests.rig import Aws, Names, Service, event, wait_until
 from tests.servers import Clients
 
 BEGIN = datetime(2026, 11, 22, 10, tzinfo=UTC)
@@ -198,3 +198,37 @@ def test_the_shops_own_rows_hold_no_attack_but_the_simulators_clock_makes_one(
         if row["severity"] == "high"
     ]  # fmt: skip
     assert {(row["key"]["user_id"], row["value"]) for row in high} == {(513840435, 14)}
+
+
+def test_a_replay_into_the_table_tells_nobody_now_or_later_and_changes_nothing_again(
+    kinewax: Callable[..., Service],
+    moto: Clients,
+    unique_name: Callable[[str], str],
+    tmp_path: Path,
+) -> None:
+    aws = Aws(moto, Names.made_by(unique_name), shards=1)
+    url = written(tmp_path / "archive", archive_of(minutes=5, a_minute=400)[0])
+    tables = []
+    for _ in range(2):
+        arguments = ["replay", "ecommerce", url, "--sinks", "aws", "--windows", "user_actions"]
+        arguments += ["--endpoint-url", moto.endpoint]
+        log = tmp_path / "aws.log"
+        service = Service(arguments, aws.names.settings(), log)
+        service.start()
+        try:
+            finished(service)
+        finally:
+            service.kill()
+        tables.append(sorted(aws.rows(), key=lambda row: row["id"]))
+    assert tables[0] == tables[1]
+    high = [row for row in tables[0] if row["severity"] == "high"]
+    assert high
+    assert all((row["notified"], row["phase"]) == ("replay", "final") for row in high)
+    assert aws.notices() == []
+    stream = aws.names.incidents_stream
+    kinesis = moto("kinesis")
+    (shard,) = kinesis.list_shards(StreamName=stream)["Shards"]
+    iterator = kinesis.get_shard_iterator(
+        StreamName=stream, ShardId=shard["ShardId"], ShardIteratorType="TRIM_HORIZON"
+    )["ShardIterator"]
+    assert kinesis.get_records(ShardIterator=iterator)["Records"] == []

@@ -98,6 +98,13 @@ def test_nothing_is_held_back() -> None:
     assert len(told(under_test, *given)) == 10
 
 
+def test_a_replay_tells_nobody_and_says_so_once_an_incident() -> None:
+    under_test = Notices(SPEC, "shop", 10 * SECOND, GROUPS, notify=False)
+    given = [alert(user, "final", 11) for user in range(30)]
+    assert told(under_test, *given, alert(1, "final", 6)) == ["replay"] * 30 + ["none"]
+    assert not [one for one in close(under_test, 100) if isinstance(one, Digest)]
+
+
 # ---- cooldown -----------------------------------------------------------------------------------
 
 
