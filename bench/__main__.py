@@ -27,6 +27,7 @@ from bench import (
     kpl,
     nab,
     pipeline,
+    replay,
     shards,
 )
 
@@ -51,6 +52,7 @@ CASES: dict[str, tuple[str, Callable[[], dict[str, Any]]]] = {
         "16 shards of a server with ready replies, to alerts of the seed's job",
         kinesis_to_alerts.run,
     ),
+    "replay": ("40 gzip objects of a local S3, 2 M events counted by user", replay.run),
     "access_logs": ("lines of access logs to columns, beside Python's re", access_logs.run),
     "forest": ("points through the random cut forest, beside krcf", forest.run),
     "nab": ("anomalies found on the Numenta Anomaly Benchmark, by its rules", nab.run),
