@@ -61,6 +61,10 @@ class Lines(Sequence[bytes]):
         end = int(self._ends[index]) if index < len(self._ends) else len(self.buffer)
         return self.buffer[begin:end]
 
+    def has_blank(self) -> bool:
+        """Tell whether there is an empty line between others."""
+        return bool((np.diff(self._ends) == 1).any())
+
     def loose_ends(self) -> Int64s:
         """Return, ascending, which lines' ends don't stand right between `}` and `{`.
 

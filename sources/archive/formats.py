@@ -147,7 +147,9 @@ def _text(name: str, pieces: Pieces) -> Batches:
 
 def _is_lines(head: bytes) -> bool:
     """Tell whether an object is read line by line: by its first line, as far as it is there."""
-    line = head.lstrip(_WHITE_SPACE).partition(b"\n")[0].strip()
+    text = head.lstrip(_WHITE_SPACE)
+    end = text.find(b"\n")
+    line = (text if end < 0 else text[:end]).strip()
     if not line.startswith(b"{"):
         return True
     try:
@@ -189,11 +191,13 @@ def _batch_of(text: bytes) -> Iterator[Batch]:
     """Yield lines as a batch, blank ones left out: a record's own line end and a delimiter."""
     if b"\r" in text:
         text = text.replace(b"\r\n", b"\n")
-    while b"\n\n" in text:
-        text = text.replace(b"\n\n", b"\n")
     text = text.strip(b"\n")
-    if text and not text.isspace():
-        yield Batch(Lines(text))
+    if not text or text.isspace():
+        return
+    lines = Lines(text)
+    if lines.has_blank():
+        lines = Lines(b"\n".join([line for line in lines if line]))
+    yield Batch(lines)
 
 
 def _objects(items: Iterator[bytes | Aggregated]) -> Batches:
