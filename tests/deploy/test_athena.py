@@ -21,8 +21,6 @@ from tests.deploy.athena_shim import create, location_of, on_duckdb, partitions_
 from tests.deploy.expectations import answers_of
 from tests.deploy.test_redshift import CLICKS
 
-pytestmark = pytest.mark.xdist_group("warehouse")  # its fixtures take long to make
-
 ATHENA = Path(__file__).resolve().parents[2] / "deploy" / "athena"
 TABLES, VIEWS = (ATHENA / "tables.sql").read_text(), (ATHENA / "views.sql").read_text()
 HOUR = "2026/11/23/04"

@@ -21,8 +21,6 @@ from tests.deploy.expectations import answers_of
 from tests.deploy.test_redshift import CLICKS
 from tests.servers import REGION, Clients
 
-pytestmark = pytest.mark.xdist_group("warehouse")  # its fixtures take long to make
-
 
 def rows_by_name(insights: Insights) -> dict[str, list[dict[str, Any]]]:
     return {one["name"]: one["rows"] for one in insights.as_json()["insights"]}  # type: ignore[attr-defined]

@@ -26,8 +26,6 @@ from tests.deploy.expectations import answers_of
 from tests.deploy.redshift_shim import PLACEMENT, load, on_postgres
 from tests.servers import REGION, Clients
 
-pytestmark = pytest.mark.xdist_group("warehouse")  # its fixtures take long to make
-
 Warehouse = psycopg.Connection[Any]
 SHOP = [one for one in questions() if one.domain == "ecommerce"]
 EVENTS = {one.name: one.sql for one in SHOP if one.asks == "events"}

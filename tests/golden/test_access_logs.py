@@ -21,8 +21,6 @@ from producers.run import produce
 from tests.golden.log_oracle import KEYS, OF_STRANGERS, TOP, Expected, Rows, expected_of
 from tests.rig import Service, wait_until
 
-pytestmark = pytest.mark.xdist_group("golden access_logs")  # its fixtures take long to make
-
 DISORDER_SECONDS = 10
 ALLOWED = "96.0.0.0/4"
 Start = Callable[..., Service]

@@ -20,8 +20,6 @@ from tests.golden.oracle import Expected, expected_of
 from tests.golden.shop_oracle import AGGREGATES, Shop, shop_of
 from tests.rig import Service, wait_until
 
-pytestmark = pytest.mark.xdist_group("golden ecommerce")  # its fixtures take long to make
-
 DISORDER_SECONDS = 10
 
 

@@ -13,8 +13,6 @@ from service.job import Job
 from service.local_aws import REGION, Resources, create
 from tests.fakes.fault_proxy import FaultProxy, fault_proxy
 
-pytestmark = pytest.mark.xdist_group("check")  # its fixtures take long to make
-
 ACTIONS = (
     "kinesis:DescribeStreamSummary",
     "kinesis:ListShards",

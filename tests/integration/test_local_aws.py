@@ -12,8 +12,6 @@ from service import local_aws, settings
 from service.aws import Aws
 from service.local_aws import REGION, LocalAws, Resources, create, local_environment
 
-pytestmark = pytest.mark.xdist_group("local_aws")  # its fixtures take long to make
-
 RESOURCES = Resources(
     streams=(("in-stream", 4), ("out-stream", 1)),
     table="incidents",
