@@ -42,7 +42,7 @@ demo: $(READY) ## Run a domain against a local AWS server (DOMAIN=ecommerce)
 # Many tests wait more than they compute, so more of them run at a time than there are cores.
 test: $(READY) $(NODE_SERVERS) ## Run the tests (ARGS="-k name" to choose some, JOBS=0 for one by one)
 	@echo "Running the tests"
-	@$(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(ARGS)
+	@$(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 soak: $(READY) $(NODE_SERVERS) ## Run what `make test` leaves out, and 20 times the examples
 	@$(BIN)/python -m pytest -m "soak or hypothesis" --hypothesis-profile=soak $(ARGS)
