@@ -10,7 +10,7 @@ import logging
 import sqlite3
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from prometheus_client.multiprocess import MultiProcessCollector
@@ -30,24 +30,25 @@ _INCIDENTS = "kinewax_incidents"
 def sample(directory: Path) -> dict[str, float]:
     """Return sums of counters, and the greatest value of each lag, by metric name."""
     found: dict[str, float] = {}
-    collector = MultiProcessCollector(None, path=str(directory))  # type: ignore[no-untyped-call]
-    for metric in collector.collect():  # type: ignore[no-untyped-call]
-        values = [one.value for one in metric.samples if not one.name.endswith("_created")]
-        if metric.name in (_LAG, _BEHIND):
-            found[metric.name] = max(values, default=0.0)
-        elif metric.name in (_EVENTS, _INCIDENTS):
-            found[metric.name] = sum(values)
+    for name, values in _values(directory):
+        if name in (_LAG, _BEHIND):
+            found[name] = max(values, default=0.0)
+        elif name in (_EVENTS, _INCIDENTS):
+            found[name] = sum(values)
     return found
 
 
 def counted(directory: Path, names: Iterable[str]) -> dict[str, float]:
     """Return the sums of counters, by metric name."""
+    return {name: sum(values) for name, values in _values(directory) if name in names}
+
+
+def _values(directory: Path) -> Iterator[tuple[str, list[float]]]:
+    """Yield each metric's name and values, of all processes together."""
     collector = MultiProcessCollector(None, path=str(directory))  # type: ignore[no-untyped-call]
-    return {
-        metric.name: sum(one.value for one in metric.samples if not one.name.endswith("_created"))
-        for metric in collector.collect()  # type: ignore[no-untyped-call]
-        if metric.name in names
-    }
+    for metric in collector.collect():  # type: ignore[no-untyped-call]
+        samples = (one for one in metric.samples if not one.name.endswith("_created"))
+        yield metric.name, [one.value for one in samples]
 
 
 class Progress:

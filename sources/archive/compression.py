@@ -112,7 +112,7 @@ def members(file: IO[bytes]) -> Iterator[tuple[str, Pieces]]:
     except zipfile.BadZipFile as error:
         # Its table of contents stands at its end.
         raise ObjectError(TRUNCATED, f"not whole zip: {error}") from error
-    except (NotImplementedError, RuntimeError) as error:  # an unknown method, a password
+    except NotImplementedError as error:  # of a later version than is known here
         raise ObjectError(CORRUPT, f"zip: {error}") from error
 
 
@@ -122,4 +122,6 @@ def _member(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> Pieces:
             while piece := content.read(PIECE_BYTES):
                 yield piece
     except (zipfile.BadZipFile, zlib.error, EOFError) as error:
+        raise ObjectError(CORRUPT, f"{member.filename} in zip: {error}") from error
+    except (NotImplementedError, RuntimeError) as error:  # an unknown method, a password
         raise ObjectError(CORRUPT, f"{member.filename} in zip: {error}") from error

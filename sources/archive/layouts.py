@@ -29,6 +29,8 @@ _DAY_SECONDS = 24 * _HOUR_SECONDS
 _EXPRESSION = re.compile(r"!\{([A-Za-z]+):([^}]*)\}")
 _LETTERS = {"y": "year", "M": "month", "d": "day", "H": "hour", "m": "minute", "s": "second"}
 _UNITS = tuple(_LETTERS.values())
+_FIRST = (1, 1, 1, 0, 0, 0)
+"""What the parts of a date are at the least, in the order of `_UNITS`."""
 
 _FIREHOSE_NAME = re.compile(
     r"-(?P<year>\d{4})-(?P<month>\d\d)-(?P<day>\d\d)"
@@ -164,12 +166,13 @@ def _period(parts: Mapping[str, str | None]) -> Period | None:
         return None
     if len(parts.get("year") or "") == 2:
         values[0] += 2000
+    year, month, day, hour, minute, second = [*values, *_FIRST[len(values) :]]
     try:
-        begin = datetime(*[*values, 1, 1][: max(3, len(values))], tzinfo=UTC)  # type: ignore[misc,arg-type]
-    except ValueError:
+        begin = datetime(year, month, day, hour, minute, second, tzinfo=UTC)
+        length_seconds = _length_seconds(begin, len(values))
+    except ValueError:  # no such day, or beyond the years that there are
         return None
-    begin_seconds = int(begin.timestamp())
-    return Period(begin_seconds * _US_PER_SECOND, _length_seconds(begin, len(values)) * 1_000_000)
+    return Period(int(begin.timestamp()) * _US_PER_SECOND, length_seconds * _US_PER_SECOND)
 
 
 def _length_seconds(begin: datetime, known: int) -> int:

@@ -7,7 +7,7 @@ import gzip
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import duckdb
 import orjson
@@ -23,7 +23,8 @@ from tests.servers import REGION, Clients
 
 
 def rows_by_name(insights: Insights) -> dict[str, list[dict[str, Any]]]:
-    return {one["name"]: one["rows"] for one in insights.as_json()["insights"]}  # type: ignore[attr-defined]
+    content = cast("dict[str, Any]", insights.as_json())
+    return {one["name"]: one["rows"] for one in content["insights"]}
 
 
 def as_parquet(sample: Path, folder: Path) -> None:

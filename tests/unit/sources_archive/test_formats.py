@@ -158,6 +158,13 @@ def test_pieces_do_not_change_what_is_read(
     assert records("a", content, size) == records("a", content)
 
 
+def changed(packed: bytes, local: int, central: int, value: int) -> bytes:
+    """Return a zip archive of one file with one byte of both of its headers changed."""
+    found = bytearray(packed)
+    found[local] = found[packed.index(b"PK\x01\x02") + central] = value
+    return bytes(found)
+
+
 BAD = {
     "empty": ("a", b"", "object_empty"),
     "no gzip": ("a.gz", b"plain text", "object_corrupt"),
@@ -165,6 +172,8 @@ BAD = {
     "cut gzip": ("a.gz", gzip.compress(b'{"a":1}\n' * 99)[:-5], "object_truncated"),
     "rubbish behind gzip": ("a.gz", gzip.compress(b'{"a":1}\n') + b"rubbish", "object_corrupt"),
     "cut zip": ("a.zip", zipped(b'{"a":1}\n' * 99)[:-30], "object_truncated"),
+    "zip with a password": ("a.zip", changed(zipped(b'{"a":1}'), 6, 8, 1), "object_corrupt"),
+    "zip of an unknown method": ("a.zip", changed(zipped(b'{"a":1}'), 8, 10, 99), "object_corrupt"),
     "cut parquet": ("a.parquet", as_parquet()[:-9], "object_truncated"),
     "damaged parquet": ("a", b"PAR1" + b"\0" * 99 + b"PAR1", "object_corrupt"),
     "cut zstd": (

@@ -15,8 +15,16 @@ HOUR = timedelta(hours=1)
 HOUR_US = 3_600_000_000
 
 
-def period(length: timedelta, *begin: int) -> Period:
-    moment = datetime(*begin, tzinfo=UTC)  # type: ignore[misc,arg-type]
+def period(
+    length: timedelta,
+    year: int,
+    month: int,
+    day: int,
+    hour: int = 0,
+    minute: int = 0,
+    second: int = 0,
+) -> Period:
+    moment = datetime(year, month, day, hour, minute, second, tzinfo=UTC)
     return Period(int(moment.timestamp()) * 1_000_000, int(length.total_seconds()) * 1_000_000)
 
 
@@ -30,6 +38,9 @@ KEYS = {
     "year=2019/month=2/day=3/hour=04/a": period(HOUR, 2019, 2, 3, 4),
     "dt=2026-11-22/hour=7/a": period(HOUR, 2026, 11, 22, 7),
     "raw/2026/13/22/10/x": None,
+    "raw/2026/02/30/x": None,
+    "year=9999/a": None,
+    "year=9999/month=12/a": None,
     "a/b.json": None,
 }
 
