@@ -18,16 +18,13 @@ from sinks.base import PartState
 from sources.files import FileSource
 
 
-def outputs_of(
-    domain: Domain, log: Path, *, disorder_seconds: int = 10, **options: object
-) -> list[Output]:
+def outputs_of(domain: Domain, log: Path, *, disorder_seconds: int = 10) -> list[Output]:
     """Run a domain over a file; incidents are raised when windows close."""
     sink = _Memory()
     chosen = Options(
         time=domain.times[0],
         disorder_us=disorder_seconds * 1_000_000,
         early=False,
-        **options,  # type: ignore[arg-type]
     )
     run_main(build_flow(domain, FileSource(str(log)), [sink], chosen))
     return sink.found

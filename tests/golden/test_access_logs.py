@@ -11,7 +11,6 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -19,6 +18,7 @@ from producers.clock import SystemClock
 from producers.options import ProduceOptions
 from producers.run import produce
 from tests.golden.log_oracle import KEYS, OF_STRANGERS, TOP, Expected, Rows, expected_of
+from tests.golden.output import finish, lines_of, no_client, seconds, written
 from tests.rig import Service, wait_until
 
 DISORDER_SECONDS = 10
@@ -46,16 +46,11 @@ def log(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Expected]:
             malformed_share=0.002,
             start=datetime(2026, 1, 5, 8, tzinfo=UTC),
         ),
-        kinesis_client_factory=_no_client,
+        kinesis_client_factory=no_client,
         clock=SystemClock(),
         out=lambda _progress: None,
     )
     return path, expected_of(path, DISORDER_SECONDS, ALLOWED)
-
-
-def _no_client() -> Any:
-    msg = "a file needs no client"
-    raise AssertionError(msg)
 
 
 @pytest.fixture(scope="module")
@@ -88,31 +83,6 @@ def whole(start: Start, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("whole")
     finish(start(folder, 1))
     return folder / "out"
-
-
-def finish(service: Service) -> None:
-    assert service.process is not None
-    assert service.process.wait(180) == 0, service.log.read_text()[-3000:]
-
-
-def lines_of(path: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in path.read_text().splitlines()]
-
-
-def written(directory: Path) -> dict[str, list[str]]:
-    """Return each file's lines without what says when they were written, sorted."""
-    found = {}
-    for path in sorted(directory.rglob("*.jsonl")):
-        lines = lines_of(path)
-        for line in lines:
-            line.pop("emitted_at", None)
-            line.pop("detected_at", None)
-        found[path.name] = sorted(json.dumps(line, sort_keys=True) for line in lines)
-    return found
-
-
-def seconds(iso: str) -> int:
-    return int(datetime.fromisoformat(iso).timestamp())
 
 
 def rows_of(directory: Path, aggregate: str) -> Rows:

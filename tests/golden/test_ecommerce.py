@@ -16,7 +16,9 @@ import pytest
 
 from producers.clock import SystemClock
 from producers.run import ProduceOptions, produce
+from tests.golden import output
 from tests.golden.oracle import Expected, expected_of
+from tests.golden.output import no_client, seconds
 from tests.golden.shop_oracle import AGGREGATES, Shop, shop_of
 from tests.rig import Service, wait_until
 
@@ -59,16 +61,11 @@ def _produced(path: Path, events: int, start: datetime | None) -> tuple[Path, Tr
             late_share=0.01,
             malformed_share=0.001,
         ),
-        kinesis_client_factory=_no_client,
+        kinesis_client_factory=no_client,
         clock=SystemClock(),
         out=lambda _progress: None,
     )
     return path, Truth(expected_of(path, DISORDER_SECONDS), shop_of(path, DISORDER_SECONDS))
-
-
-def _no_client() -> Any:
-    msg = "a file needs no client"
-    raise AssertionError(msg)
 
 
 @dataclass
@@ -114,8 +111,7 @@ def run(tmp_path: Path) -> Iterator[Callable[..., Service]]:
 
 
 def finish(service: Service, tmp_path: Path) -> Outputs:
-    assert service.process is not None
-    assert service.process.wait(120) == 0, service.log.read_text()[-3000:]
+    output.finish(service)
     return Outputs(tmp_path / "out")
 
 
@@ -178,10 +174,6 @@ def check_rows(
                 assert line[name] in value, line
             else:
                 assert line[name] == value, line
-
-
-def seconds(text: str) -> int:
-    return int(datetime.fromisoformat(text).timestamp())
 
 
 def microseconds(text: str) -> int:

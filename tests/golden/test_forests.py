@@ -15,7 +15,6 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -27,6 +26,7 @@ from producers.clock import SystemClock
 from producers.options import ProduceOptions
 from producers.run import produce
 from tests.golden.forests_domain import DOMAIN
+from tests.golden.output import finish, lines_of, no_client, seconds, written
 from tests.rig import Service, wait_until
 
 FILE = Path(__file__).with_name("forests_domain.py")
@@ -53,7 +53,7 @@ def events(tmp_path_factory: pytest.TempPathFactory) -> Path:
             disorder=timedelta(0),
             start=datetime(2026, 1, 5, 8, tzinfo=UTC),
         ),
-        kinesis_client_factory=_no_client,
+        kinesis_client_factory=no_client,
         clock=SystemClock(),
         out=lambda _progress: None,
     )
@@ -63,11 +63,6 @@ def events(tmp_path_factory: pytest.TempPathFactory) -> Path:
     spiked = folder / "events.jsonl"
     spiked.write_bytes(b"\n".join(lines) + b"\n")
     return spiked
-
-
-def _no_client() -> Any:
-    msg = "a file needs no client"
-    raise AssertionError(msg)
 
 
 @pytest.fixture(scope="module")
@@ -99,31 +94,6 @@ def whole(start: Start, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("whole")
     finish(start(folder, 1))
     return folder / "out"
-
-
-def finish(service: Service) -> None:
-    assert service.process is not None
-    assert service.process.wait(180) == 0, service.log.read_text()[-3000:]
-
-
-def lines_of(path: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in path.read_text().splitlines()]
-
-
-def written(directory: Path) -> dict[str, list[str]]:
-    """Return each file's lines without what says when they were written, sorted."""
-    found = {}
-    for path in sorted(directory.rglob("*.jsonl")):
-        lines = lines_of(path)
-        for line in lines:
-            line.pop("emitted_at", None)
-            line.pop("detected_at", None)
-        found[path.name] = sorted(json.dumps(line, sort_keys=True) for line in lines)
-    return found
-
-
-def seconds(iso: str) -> int:
-    return int(datetime.fromisoformat(iso).timestamp())
 
 
 def microseconds(iso: str) -> int:
