@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from itertools import accumulate
 from typing import overload
 
 import numpy as np
@@ -112,7 +113,9 @@ class ArchiveSlot:
         self._place = state["place"] if state else 0
         self._records = state["records"] if state else 0  # emitted of the object at `_place`
         self._total = state["total"] if state else 0
-        self._bytes = sum(one.size for one in self._objects[: self._place])
+        sizes = (one.size for one in self._objects)
+        self._bytes_before = list(accumulate(sizes, initial=0))  # each object
+        self._bytes = self._bytes_before[self._place]
         self._unreadable: list[list[str]] = list(state["unreadable"]) if state else []
         self._ledger: Counter[str] = Counter(state["ledger"] if state else {})
         self._greeted = False
@@ -232,7 +235,7 @@ class ArchiveSlot:
         self._records = 0
         self._batches = None
         self._left.clear()
-        self._bytes = sum(one.size for one in self._objects[: self._place])
+        self._bytes = self._bytes_before[self._place]
         self._tell()
 
     def _failed(self, error: ObjectError) -> Unreadable:
