@@ -6,6 +6,7 @@
     ├── LayoutError              exit 2: the recovery store was written by another layout
     ├── DataLossError            exit 1: records expired unread and `on_data_loss` is `fail`
     ├── UnreadableInputError     exit 4: done, but objects could not be read
+    ├── DifferenceError          exit 5: done, but a replay found other things than the live run
     ├── DeliveryError            the supervisor restarts from the last snapshot
     ├── DrainError               exit 75: stopped, but the last epoch was not committed
     └── CrashLoopError           exit 70: five starts without a committed epoch
@@ -65,6 +66,12 @@ class UnreadableInputError(KinewaxError):
     """A replay is done, but part of its input could not be read; the summary names it."""
 
     exit_code = 4
+
+
+class DifferenceError(KinewaxError):
+    """A replay is done, but differs from the live run by more than that run's late events."""
+
+    exit_code = 5
 
 
 class DrainError(KinewaxError):

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated
@@ -12,13 +16,15 @@ import orjson
 import typer
 from rich.console import Console
 
-from errors import SettingsError, UnreadableInputError
-from service import archives
+from errors import DifferenceError, MissingResourceError, SettingsError, UnreadableInputError
+from service import archives, endpoints, ledger
 from service.archives import Replay
 from service.aws import Aws
 from service.commands.run import load, set_up_logs, show
+from service.comparison import Comparison, compare
 from service.job import Job
 from service.ledger import Summary
+from service.outputs import Outputs
 from service.run import run as run_job
 from service.settings import Loaded
 from sources.archive.listing import Listing
@@ -48,6 +54,12 @@ def replay(
         bool, typer.Option("--dry-run", help="List what would be read, and write nothing.")
     ] = False,
     processes: Annotated[int | None, typer.Option(help="Worker processes. [1]")] = None,
+    against: Annotated[
+        str | None,
+        typer.Option(
+            help="Compare with what a live run wrote to file:///DIR or s3://BUCKET/PREFIX."
+        ),
+    ] = None,
     notify: Annotated[
         bool, typer.Option("--notify", help="Tell people of incidents, as a live run does.")
     ] = False,
@@ -75,7 +87,8 @@ def replay(
 ) -> None:
     """Run a domain over archived events; repeated, it changes nothing. Nobody is notified.
 
-    Exit 4 means that it is done, but that the objects named in the summary could not be read.
+    Exit 4 means that it is done, but that the objects named in the summary could not be read; exit
+    5 that it differs from the live run (--against) by more than that run's late events.
     """
     given = {
         "sinks.to": ("--sinks", _joined(sinks)),
@@ -96,6 +109,9 @@ def replay(
         notify=notify,
         processing_time=processing_time,
     )
+    if against is not None and processing_time:
+        msg = "--against: no live run gave events the times of --processing-time"
+        raise SettingsError(msg, hint="leave one of the two out")
     if chosen.from_us is not None and chosen.to_us is not None and chosen.from_us >= chosen.to_us:
         msg = f"--from {begin} is not before --to {end}"
         raise SettingsError(msg)
@@ -112,19 +128,74 @@ def replay(
             "what is found says nothing about when things happened, and differs from run to run",
             soft_wrap=True,
         )
-    summary = run_job(
-        domain,
-        url,
-        loaded,
-        verbose=verbosity > 0,
-        replay=chosen,
-        console=None if quiet else console,
-    )
+    comparison = None
+    with _somewhere(loaded, wanted=against is not None) as loaded:
+        live = None if against is None else _outputs_of(against, loaded)
+        summary = run_job(
+            domain,
+            url,
+            loaded,
+            verbose=verbosity > 0,
+            replay=chosen,
+            console=None if quiet else console,
+        )
+        if live is not None:
+            job = Job(domain, url, loaded.settings, replay=chosen)
+            comparison, summary = _compared(job, live, summary)
     if as_json:
         sys.stdout.buffer.write(orjson.dumps(summary.as_json(), option=orjson.OPT_APPEND_NEWLINE))
     elif not quiet:
         show(summary, console)
+        for line in comparison.lines() if comparison else ():
+            console.print(line, highlight=False, soft_wrap=True)
     _judge(summary)
+    if comparison is not None and comparison.total.unexplained:
+        msg = f"{comparison.total.unexplained:,} rows and incidents differ from the live run's"
+        raise DifferenceError(msg, hint="`run.replay.against` of the summary has examples")
+
+
+@contextmanager
+def _somewhere(loaded: Loaded, *, wanted: bool) -> Iterator[Loaded]:
+    """Have a replay write files, which a comparison reads: to where none would be kept, if need be.
+
+    Raises:
+        SettingsError: Sinks are named, but no directory.
+    """
+    if not wanted or endpoints.file_directory(loaded.settings.sinks) is not None:
+        yield loaded
+        return
+    if "sinks.to" in loaded.origins or loaded.settings.runtime.recovery is not None:
+        msg = "--against compares files, and this replay writes none"
+        raise SettingsError(msg, hint="add file:///DIR to --sinks")
+    with tempfile.TemporaryDirectory(prefix="kinewax-replay-") as folder:
+        files = loaded.settings.sinks.model_copy(update={"to": (Path(folder).as_uri(),)})
+        yield Loaded(loaded.settings.model_copy(update={"sinks": files}), loaded.origins)
+
+
+def _outputs_of(against: str, loaded: Loaded) -> Outputs:
+    """Return what a live run wrote, once it is clear that there is something."""
+    url = against if "://" in against else f"file://{Path(against).absolute()}"
+    own = endpoints.file_directory(loaded.settings.sinks)
+    if own is not None and url.rstrip("/") == own.as_uri():
+        msg = f"the replay would write over what it is compared with, in {own}"
+        raise SettingsError(msg, hint="name another directory in --sinks")
+    outputs = Outputs(url, loaded.settings, Aws(loaded.settings.aws))
+    if next(outputs.read(), None) is None:
+        msg = f"{url} holds no rows and no incidents of a run"
+        raise MissingResourceError(msg, hint="name what the live run's sinks wrote to")
+    return outputs
+
+
+def _compared(job: Job, live: Outputs, summary: Summary) -> tuple[Comparison, Summary]:
+    """Compare, and say what it came to in the summary, too."""
+    directory = endpoints.file_directory(job.settings.sinks)
+    assert directory is not None, "`_somewhere` saw to it"
+    replayed = Outputs(directory.as_uri(), job.settings, Aws(job.settings.aws))
+    comparison = compare(job, live, replayed)
+    facts = {**summary.run["replay"], "against": comparison.as_json()}
+    summary = dataclasses.replace(summary, run={**summary.run, "replay": facts})
+    ledger.write(summary, directory)
+    return comparison, summary
 
 
 def _judge(summary: Summary) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from messages import VOLATILE
 from tests.rig import Aws, Names, Service, event, wait_until
 from tests.servers import Clients
 
@@ -48,9 +49,6 @@ def written(root: Path, objects: Mapping[str, bytes]) -> str:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
     return f"file://{root}/"
-
-
-VOLATILE = ("detected_at", "emitted_at", "notice")
 
 
 def results(directory: Path) -> dict[str, list[str]]:
@@ -140,6 +138,45 @@ def test_a_kill_amid_an_object_changes_nothing(
     assert summary(out)["run"]["restarts"] >= 1
     assert results(out) == results(tmp_path / "whole")
     assert summary(out)["ledger"]["records"] == 240_000
+
+
+def test_a_replay_says_whether_it_differs_from_the_live_run_by_more_than_late_events(
+    kinewax: Callable[..., Service], tmp_path: Path
+) -> None:
+    objects, events = archive_of(minutes=10, a_minute=100)
+    events.append(events.pop(20))  # ten minutes late
+    stream, live = tmp_path / "live.jsonl", tmp_path / "live"
+    stream.write_bytes(b"\n".join(events) + b"\n")
+    windows = ("--windows", "user_actions,trade")
+    finished(
+        kinewax("run", "ecommerce", *windows, "--source", stream.as_uri(), "--sinks", live.as_uri())
+    )
+    url = written(tmp_path / "archive", objects)
+    out = tmp_path / "out"
+    said = finished(kinewax(*replayed(url, out, *windows, "--against", str(live))))
+    assert (
+        "1 differ: the live run missed late events of theirs (1 of user_actions, 1 of trade)"
+        in said
+    )
+    found = summary(out)["run"]["replay"]["against"]
+    assert (found["late"], found["different"], found["missing"], found["added"]) == (1, 0, 0, 0)
+    assert found["of"]["rows trade"]["late"] == 1
+    assert found["same"] == sum(map(len, results(out).values())) - 1
+
+    trade = live / "aggregates/trade.jsonl"
+    rows = trade.read_text().splitlines()
+    row = json.loads(rows[2])
+    rows[2:4] = [json.dumps({**row, "events": row["events"] + 1})]  # and one is gone
+    trade.write_text("\n".join(rows))
+    only_compared = ("replay", "ecommerce", url, *windows, "--against", live.as_uri())
+    said = finished(kinewax(*only_compared), code=5)
+    assert "rows trade: 1 differ, 0 only live, 1 only in the replay" in said
+    said = finished(kinewax(*replayed(url, live, *windows, "--against", str(live))), code=2)
+    assert "would write over" in said
+    assert trade.exists()
+    nothing = ("--against", str(tmp_path / "archive"))
+    said = finished(kinewax(*replayed(url, out, *windows, *nothing)), code=3)
+    assert "holds no rows" in said
 
 
 def test_only_windows_wholly_inside_the_range_are_written_and_the_rest_is_counted(
