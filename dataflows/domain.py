@@ -53,6 +53,8 @@ class Domain:
         allow: By what a run can allow clients; see `Window.all_clients`.
         format: What a payload is: lines of an access log, or JSON for None. Only lines of an access
             log can be written out as single events.
+        event_id: The field that no two events share, a text or an integer: copies that were
+            delivered again are dropped by it. "" where there is none. An empty text is no id.
     """
 
     name: str
@@ -66,6 +68,7 @@ class Domain:
     allow: tuple[Allow, ...] = ()
     format: AccessLogFormat | None = None
     sessions: tuple[SessionWindow, ...] = ()
+    event_id: str = ""
 
     def __post_init__(self) -> None:
         """Refuse a declaration that contradicts itself or refers to what isn't declared."""
@@ -102,6 +105,8 @@ class Domain:
                 used.update((*detector.fields, *detector.key))
         if any(not window.all_clients for window in windows):
             used.update(allow.field for allow in self.allow)
+        if self.event_id:
+            used.add(self.event_id)
         return tuple(field for field in self.fields if field.name in used)
 
     def detectors_of(self, windows: Sequence[AnyWindow]) -> tuple[DetectorSpec, ...]:
@@ -173,6 +178,9 @@ class Domain:
         for name in self.times:
             if name in self.field_by_name:
                 yield f"the event time {name} can't be a field, too"
+        id_field = self.field_by_name.get(self.event_id)
+        if self.event_id and (id_field is None or id_field.kind == "decimal"):
+            yield f"the event id {self.event_id!r} is no declared text or integer"
         for allow in self.allow:
             if allow.field not in self.field_by_name or (
                 self.field_by_name[allow.field].kind != "text"

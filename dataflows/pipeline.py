@@ -149,6 +149,7 @@ def build_flow(
             allowed=allowed,
             points=points,
             filters=filters,
+            event_id=domain.event_id,
             writes=writes,
             between_us=options.between_us,
         )
@@ -262,6 +263,8 @@ def layout_of(domain: Domain, options: Options) -> dict[str, str]:
     """
     windows = domain.windows_named(options.windows)
     layout = {"domain": domain.name, "event_time": options.time}
+    if domain.event_id:
+        layout["event_id"] = domain.event_id
     for window in windows:
         layout[f"window {window.name}"] = window.shape
     for field in domain.fields_of(windows):

@@ -143,6 +143,8 @@ def _domain(domain: Domain) -> Iterator[str]:
     yield ""
     yield f"Event time is one of {times}; the first is the default. An event may come"
     yield f"{domain.disorder_seconds:g} s behind its shard's newest one."
+    if domain.event_id:
+        yield f"An event whose `{domain.event_id}` its shard has shown lately is dropped."
     yield "\n### Fields\n"
     yield from _head("Field", "Type", "Required", "What it is")
     for field in domain.fields:

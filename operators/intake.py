@@ -1,8 +1,9 @@
 """What a slot's blocks become on the spot: decoded, judged, ready to be aggregated.
 
 One `Intake` a slot. Its state holds each shard's running maximum (so lateness is exact in sequence
-order, whatever the batches, and after a crash) and the one or two events whose clocks are still in
-question. It lives in the snapshot of the slot, beside the position it belongs to.
+order, whatever the batches, and after a crash), the one or two events whose clocks are still in
+question, and where events have ids those that came lately. It lives in the snapshot of the slot,
+beside the position it belongs to.
 """
 
 from __future__ import annotations
@@ -27,16 +28,21 @@ from messages import (
     Points,
     Reject,
     Seen,
+    UInt64s,
     Unreadable,
 )
 from operators.allow import AllowList
+from operators.codes import integer_codes
 from operators.decode import Column, Decoded, Decodes, Rejected
+from operators.event_ids import DELIVERED_AGAIN_US, RecentIds, State
 from operators.filters import Filters
 from operators.lateness import NO_TIME, judge_by_arrival, judge_by_jump, late_rows
 from operators.record_points import RecordPoints
 from operators.session_spec import AnyWindow
 
 STATE_VERSION = 1
+DUPLICATE = "duplicate"
+"""Why an event is dropped whose id its shard has shown lately."""
 
 Writes = Callable[[Mapping[str, Column], Int64s], Iterator[dict[str, str]]]
 """Turns columns and event times into rows for those who want single events."""
@@ -74,6 +80,7 @@ class Taken:
 class _Shard:
     maximum_us: int = NO_TIME
     waiting: list[tuple[bytes, str]] = field(default_factory=list)  # (payload, sequence number)
+    ids: RecentIds | None = None  # where events have ids
 
 
 class Intake:
@@ -87,6 +94,7 @@ class Intake:
         allowed: Whose events some windows don't count.
         points: What detectors of events see.
         filters: Which events windows count; by default all of them.
+        event_id: The field that tells duplicates, which are dropped; "" where none does.
         writes: Makes rows of single events, late ones included; None if nobody wants them.
         between_us: Only windows that lie wholly inside are counted; what others would count is
             counted as `outside`. None for no bounds.
@@ -104,6 +112,7 @@ class Intake:
         allowed: AllowList | None = None,
         points: RecordPoints | None = None,
         filters: Filters | None = None,
+        event_id: str = "",
         writes: Writes | None = None,
         between_us: tuple[int, int] | None = None,
     ) -> None:
@@ -114,14 +123,16 @@ class Intake:
         self._allowed = allowed
         self._points = points
         self._filters = filters
+        self._event_id = event_id
         self._writes = writes
         self._between_us = between_us
         self._shards: dict[str, _Shard] = {}
         self.ledger: Counter[str] = Counter()
         if state is not None:
             self.ledger.update(state["ledger"])
+            ids = state.get("ids", {})
             for shard, (maximum_us, waiting) in state["shards"].items():
-                self._shards[shard] = _Shard(maximum_us, list(waiting))
+                self._shards[shard] = _Shard(maximum_us, list(waiting), self._ids(ids.get(shard)))
 
     def take(self, items: Sequence[Block | Mark | Unreadable]) -> Taken:
         """Turn what a slot's poll returned into rows and marks, in order."""
@@ -146,7 +157,7 @@ class Intake:
 
     def snapshot(self) -> dict[str, Any]:
         """Return the state as plain values; the slot's snapshot carries it."""
-        return {
+        state = {
             "version": STATE_VERSION,
             "shards": {
                 name: (shard.maximum_us, tuple(shard.waiting))
@@ -154,6 +165,13 @@ class Intake:
             },
             "ledger": dict(self.ledger),
         }
+        ids = {name: shard.ids.snapshot() for name, shard in self._shards.items() if shard.ids}
+        return {**state, "ids": ids} if ids else state
+
+    def _ids(self, state: State | None = None) -> RecentIds | None:
+        """Return the memory of a shard's ids, if events have any."""
+        keep_us = self._disorder_us + DELIVERED_AGAIN_US
+        return RecentIds(keep_us, state) if self._event_id else None
 
     def _settle(self, name: str, taken: Taken) -> None:
         """Decide on the events that still wait, as nothing will come behind them."""
@@ -161,7 +179,9 @@ class Intake:
             self._take_block(Block(name, (), ()), taken, at_end=True)
 
     def _take_block(self, block: Block, taken: Taken, *, at_end: bool) -> None:
-        shard = self._shards.setdefault(block.shard, _Shard())
+        shard = self._shards.get(block.shard)
+        if shard is None:
+            shard = self._shards[block.shard] = _Shard(ids=self._ids())
         waited = len(shard.waiting)
         if waited:
             block = Block(
@@ -189,13 +209,18 @@ class Intake:
         for row in rows[judged.waiting].tolist():
             number = str(block.sequence_numbers[decoded.source_of(row)])
             shard.waiting.append((decoded.payload_of(row, block.payloads), number))
-        events = rows[judged.accepted]
+        events, before_us = rows[judged.accepted], judged.before_us
+        if shard.ids is not None:
+            reached_us = np.maximum(before_us, decoded.times_us[events])
+            is_new = shard.ids.are_new(self._id_codes(decoded, events), reached_us)
+            events, before_us = events[is_new], before_us[is_new]
+            self._count_duplicates(int((~is_new).sum()))
         self._account(
             len(events), decoded.objects - len(block.payloads), len(shard.waiting) - waited
         )
         self._set_rejects_aside(block, decoded.rejected, taken)
         if len(events):
-            taken.rows.append(self._rows(block, decoded, events, judged.before_us, taken))
+            taken.rows.append(self._rows(block, decoded, events, before_us, taken))
             taken.marks.append(Seen(block.shard, judged.maximum_us))
             if self._points:
                 taken.points.extend(self._points.of(block, decoded, events))
@@ -284,8 +309,18 @@ class Intake:
                 )
             )
 
+    def _id_codes(self, decoded: Decoded, events: Int64s) -> UInt64s:
+        column = decoded.columns[self._event_id][events]
+        is_text = column.dtype == np.uint64
+        return column.view(np.uint64) if is_text else integer_codes(column.view(np.int64))
+
+    def _count_duplicates(self, events: int) -> None:
+        if events:
+            self.ledger[f"dropped.{DUPLICATE}"] += events
+            metrics.dropped_events.labels("decode", "true", DUPLICATE).inc(events)
+
     def _account(self, events: int, additional: int, waiting: int) -> None:
-        """Keep `user records + additional objects = events + rejected + waiting`."""
+        """Keep `user records + additional objects = events + rejected + dropped + waiting`."""
         self.ledger["events"] += events
         self.ledger["additional_objects"] += additional
         self.ledger["waiting"] += waiting

@@ -32,6 +32,22 @@ _LIST_ATTEMPTS = 5
 
 
 @dataclass(frozen=True)
+class Scope:
+    """What a job makes of an archive: which of its objects it needs, and how they may be read.
+
+    Attributes:
+        by_arrival: Whether event times are near arrival, so that times in keys tell which objects
+            can hold what is wanted. Otherwise all are read.
+        one_lane: Whether all must be read in one order: to know what came before, or when.
+        run_up_us: How long before the first wanted window events are needed, too.
+    """
+
+    by_arrival: bool
+    one_lane: bool = False
+    run_up_us: int = 0
+
+
+@dataclass(frozen=True)
 class Replay:
     """What a replay chooses, beyond what every run does.
 
@@ -88,9 +104,7 @@ def open_store(url: str, settings: Settings, aws: Aws) -> tuple[Store, str]:
     return DirectoryStore(Path(folder or "/")), begun + mark + pattern
 
 
-def list_archive(
-    url: str, replay: Replay, settings: Settings, aws: Aws, *, by_arrival: bool
-) -> Listing:
+def list_archive(url: str, replay: Replay, settings: Settings, aws: Aws, scope: Scope) -> Listing:
     """List an archive, in the order and the lanes in which it is to be read.
 
     Args:
@@ -98,8 +112,7 @@ def list_archive(
         replay: What is wanted of it.
         settings: All settings.
         aws: Makes clients.
-        by_arrival: Whether event times are near arrival, so that times in keys tell which objects
-            can hold what is wanted. Otherwise all are read.
+        scope: What the job makes of it.
 
     Raises:
         MissingResourceError: There is no such bucket, or nothing in it.
@@ -107,11 +120,11 @@ def list_archive(
     """
     store, prefix = open_store(url, settings, aws)
     layout = layout_of(prefix)
-    wide = by_arrival and not replay.processing_time
     disorder_us = round(settings.event_time.disorder.total_seconds() * 1e6)
+    from_us, to_us = replay.from_us, replay.to_us
     arrived_us = (
-        replay.from_us if wide else None,
-        replay.to_us + disorder_us if wide and replay.to_us is not None else None,
+        from_us - scope.run_up_us if scope.by_arrival and from_us is not None else None,
+        to_us + disorder_us if scope.by_arrival and to_us is not None else None,
     )
     try:
         found = listed(
@@ -119,7 +132,7 @@ def list_archive(
             store.list(layout.prefix),
             layout,
             arrived_us=arrived_us,
-            most_lanes=1 if replay.processing_time else DEFAULT_LANES,
+            most_lanes=1 if scope.one_lane else DEFAULT_LANES,
             drift_us=_drift_us(settings),
         )
     except KinewaxError:
@@ -134,12 +147,19 @@ def list_archive(
 
 
 def pinned(
-    url: str, replay: Replay, settings: Settings, aws: Aws, store: Path, scratch: Path, **how: bool
+    url: str,
+    replay: Replay,
+    settings: Settings,
+    aws: Aws,
+    scope: Scope,
+    *,
+    store: Path,
+    scratch: Path,
 ) -> tuple[Replay, Listing]:
     """Return the replay with its listing: that of the first start on this recovery store."""
     path = store / _LISTING_NAME
     if not path.exists():
-        list_archive(url, replay, settings, aws, **how).write(path)
+        list_archive(url, replay, settings, aws, scope).write(path)
     return replace(replay, listing=str(path), board=str(scratch / "board")), Listing.read(path)
 
 

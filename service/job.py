@@ -20,7 +20,7 @@ from operators.decode import ARRIVAL
 from operators.session_spec import AnyWindow
 from operators.watermarks import BEGINNING, END
 from service import endpoints
-from service.archives import Replay
+from service.archives import Replay, Scope
 from service.setting_values import microseconds
 from service.settings import Settings
 
@@ -143,6 +143,14 @@ class Job:
         """Whether the events' time has nothing to do with when they arrived."""
         chosen = self.settings.event_time.field
         return chosen is not None and chosen in self.domain().times[1:]
+
+    def scope(self) -> Scope:
+        """Return what this job makes of an archive."""
+        is_stamped = self.replay is not None and self.replay.processing_time
+        return Scope(
+            by_arrival=not self.is_historical and not is_stamped,
+            one_lane=is_stamped or bool(self.domain().event_id),
+        )
 
     def layout(self) -> dict[str, str]:
         """Return what of the domain and options shapes state."""

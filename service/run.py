@@ -77,10 +77,10 @@ def run(
         runtime = settings.runtime
         watching: AbstractContextManager[object] = nullcontext()
         if replay is not None:
-            aws, by_arrival = Aws(settings.aws), not job.is_historical
             job.options()  # refuses what is wrong before anything is listed
+            aws = Aws(settings.aws)
             replay, listing = archives.pinned(
-                source, replay, settings, aws, store, Path(scratch), by_arrival=by_arrival
+                source, replay, settings, aws, job.scope(), store=store, scratch=Path(scratch)
             )
             job = replace(job, replay=replay)
             fields = _check_names(job)

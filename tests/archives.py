@@ -18,8 +18,10 @@ import numpy as np
 from bytewax.testing import run_main
 
 from dataflows.domain import Domain
+from dataflows.ecommerce import ECOMMERCE
 from dataflows.pipeline import Options, build_flow
 from messages import VOLATILE, Adopted, Block, Ended, EndOfInput, Hello, Mark
+from operators.spec import Field
 from sinks import files
 from sources.archive.layouts import layout_of
 from sources.archive.listing import Listing, listed
@@ -30,6 +32,11 @@ from tests.rig import event
 
 BEGIN_US = 1_795_344_000_000_000  # 2026-11-22T10:40
 DISORDER_US = 10_000_000
+IDENTIFIED = replace(
+    ECOMMERCE, event_id="id", fields=(*ECOMMERCE.fields, Field("id", "text", required=False))
+)
+"""The shop, were its events to say who they are."""
+
 LOST_ORDER_US = 15 * 60_000_000
 LONGEST_LAG_US = 3 * 60_000_000
 HOUR_US = 3_600_000_000
@@ -124,7 +131,7 @@ class _Shard:
 
 
 def delivered(records: Sequence[Record], root: Path, rng: Random, seconds: int) -> None:
-    """Write a stream as Firehose does: two at a time, so many seconds of arrivals an object."""
+    """Write a stream as Firehose does: so many seconds of arrivals an object, two at a time."""
     objects: dict[tuple[int, int], list[Record]] = {}
     for one in records:
         together = (one.arrival_us // (seconds * 1_000_000), rng.randrange(2))
@@ -188,10 +195,14 @@ def finals_of(directory: Path) -> dict[str, dict[str, str]]:
     return found
 
 
-def only_incidents_and(domain: Domain, *windows: str) -> Domain:
-    """Return a domain with few windows, for tests that run it often."""
-    return replace(
-        domain,
-        windows=tuple(one for one in domain.windows if one.name in windows),
-        sessions=tuple(one for one in domain.sessions if one.name in windows),
-    )
+def delivered_again(records: Sequence[Record], rng: Random, share: float) -> list[Record]:
+    """Return a stream in which Firehose delivers some records twice, minutes apart.
+
+    The second time they come in another object, which another lane may read.
+    """
+    again = [
+        replace(one, arrival_us=one.arrival_us + rng.randrange(300_000_000))
+        for one in records
+        if rng.random() < share
+    ]
+    return sorted([*records, *again], key=lambda one: one.arrival_us)

@@ -239,11 +239,7 @@ def _listing(domain: str, url: str, chosen: Replay, loaded: Loaded) -> Listing:
     job = Job(domain, url, loaded.settings, replay=chosen)
     job.options()  # refuses what is wrong
     return archives.list_archive(
-        url,
-        chosen,
-        loaded.settings,
-        Aws(loaded.settings.aws),
-        by_arrival=not job.is_historical,
+        url, chosen, loaded.settings, Aws(loaded.settings.aws), job.scope()
     )
 
 

@@ -179,6 +179,43 @@ def test_a_replay_says_whether_it_differs_from_the_live_run_by_more_than_late_ev
     assert "holds no rows" in said
 
 
+def test_duplicates_in_other_objects_are_dropped_by_name_whatever_dies(
+    kinewax: Callable[..., Service], tmp_path: Path
+) -> None:
+    rng = random.Random(3)
+    objects: dict[str, list[bytes]] = {}
+    again = 0
+    for number in range(60_000):
+        moment = BEGIN + timedelta(milliseconds=60 * number)
+        payload = json.dumps({"id": f"{number}", **event(number % 900, moment)}).encode()
+        copies = rng.random() < 0.01
+        again += copies
+        for minutes in (0, 1 + rng.randrange(10))[: 1 + copies]:
+            delivery = moment + timedelta(minutes=minutes)
+            key = f"{delivery:%Y/%m/%d/%H}/s-1-{delivery:%Y-%m-%d-%H-%M}-00-x.gz"
+            objects.setdefault(key, []).append(payload)
+    packed = {key: gzip.compress(b"\n".join(lines)) for key, lines in objects.items()}
+    url = written(tmp_path / "archive", packed)
+    domain = str(Path(__file__).with_name("identified_domain.py"))
+    out = tmp_path / "out"
+    more = ("--recovery", str(tmp_path / "recovery"), "--epoch-interval", "50ms")
+    slow = ("--speed", "4000x")  # enough to be killed amid it
+    service = kinewax(
+        "replay", domain, url, "--sinks", out.as_uri(), "--processes", "2", *more, *slow
+    )
+    users = out / "aggregates/users.jsonl"
+    wait_until(lambda: users.exists() and users.stat().st_size > 0, "something is written")
+    os.kill(service.workers()[0], signal.SIGKILL)
+    finished(service)
+    found = summary(out)
+    assert found["run"]["restarts"] >= 1
+    assert found["ledger"]["dropped.duplicate"] == again > 400
+    assert found["ledger"]["counted.users"] == 60_000
+    rows = [json.loads(row) for row in results(out)["users.jsonl"]]
+    assert sum(row["events"] for row in rows) == 60_000
+    assert len({row["row_id"] for row in rows}) == len(rows) == 900 * 60
+
+
 def test_only_windows_wholly_inside_the_range_are_written_and_the_rest_is_counted(
     kinewax: Callable[..., Service], tmp_path: Path
 ) -> None:

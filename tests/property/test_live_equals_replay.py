@@ -19,7 +19,16 @@ from service.comparison import Comparison, compare
 from service.job import Job
 from service.outputs import Outputs
 from service.settings import Settings
-from tests.archives import delivered, finals_of, lines_of, run_live, run_replay, stream_of
+from tests.archives import (
+    IDENTIFIED,
+    delivered,
+    delivered_again,
+    finals_of,
+    lines_of,
+    run_live,
+    run_replay,
+    stream_of,
+)
 from tests.effort import examples
 
 SHARDS = st.integers(1, 4)
@@ -92,3 +101,18 @@ def test_with_late_events_a_replay_differs_by_exactly_their_rows(
         assert {name: found.tallies[f"rows {name}"].late for name in expected} == {
             name: len(ids) for name, ids in expected.items()
         }
+
+
+@settings(max_examples=examples(10), deadline=None)
+@given(SEEDS, SHARDS, MINUTES, SECONDS_AN_OBJECT)
+def test_an_archive_with_duplicates_gives_the_same_where_events_have_ids(
+    seed: int, shards: int, minutes: int, seconds: int
+) -> None:
+    with tempfile.TemporaryDirectory(prefix="kinewax-test-") as folder:
+        rng = Random(seed)
+        root, live, replayed = (Path(folder, name) for name in ("archive", "live", "replayed"))
+        records = stream_of(rng, shards, minutes)
+        run_live(IDENTIFIED, records, shards, rng, live)
+        delivered(delivered_again(records, rng, share=0.01), root, rng, seconds)
+        run_replay(IDENTIFIED, root, replayed, lanes=1)
+        assert finals_of(replayed) == finals_of(live)

@@ -194,6 +194,8 @@ def of(window: Window = USERS, rule: Threshold = BUSY, **changes: Any) -> dict[s
         (of(rule=replace(BUSY, levels=BUSY.levels[:1] * 2)), "limits must ascend"),
         (of(times=()), "no event time is declared"),
         (of(times=("at", "kind")), "the event time kind can't be a field, too"),
+        (of(event_id="nothing"), "the event id 'nothing' is no declared text or integer"),
+        (of(event_id="price"), "the event id 'price' is no declared text or integer"),
         (of(fields=SHOP.fields + SHOP.fields[:1]), "more than one field 'shop'"),
         ({"windows": (USERS, TRADE, USERS)}, "more than one window or detector 'users'"),
         ({"rules": (BUSY, BUSY)}, "more than one rule or detector 'busy'"),
