@@ -31,13 +31,13 @@ from typing import Any
 
 from bench import canned_kinesis
 from bench.pipeline import kinewax
+from service.run import WORKER_ENVIRONMENT
 
 SHARDS = 16
 RECORDS = 1_600_000
 RUNS = 3
 _SEED = 1
 _PAYLOAD_BYTES = 309
-_MEMORY = {"MALLOC_ARENA_MAX": "1"}  # as the service's supervisor has it
 
 
 def run() -> dict[str, Any]:
@@ -117,7 +117,12 @@ def measure(endpoint: str, records: int, parser: str) -> dict[str, Any]:
         capture_output=True,
         text=True,
         check=False,
-        env={"AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "x", **_MEMORY, **os.environ},
+        env={
+            "AWS_ACCESS_KEY_ID": "x",
+            "AWS_SECRET_ACCESS_KEY": "x",
+            **WORKER_ENVIRONMENT,
+            **os.environ,
+        },
     )
     if done.returncode:
         message = f"the reader exited {done.returncode}:\n{done.stderr}"
