@@ -167,6 +167,7 @@ def build_flow(
                 idle=options.idle,
                 early=options.early,
                 started_at_us=options.started_at_us,
+                between_us=options.between_us,
                 clock=clock,
                 state=state,
             )

@@ -38,7 +38,7 @@ from operators.event_ids import DELIVERED_AGAIN_US, RecentIds, State
 from operators.filters import Filters
 from operators.lateness import NO_TIME, judge_by_arrival, judge_by_jump, late_rows
 from operators.record_points import RecordPoints
-from operators.session_spec import AnyWindow
+from operators.session_spec import AnyWindow, SessionWindow
 
 STATE_VERSION = 1
 DUPLICATE = "duplicate"
@@ -96,8 +96,9 @@ class Intake:
         filters: Which events windows count; by default all of them.
         event_id: The field that tells duplicates, which are dropped; "" where none does.
         writes: Makes rows of single events, late ones included; None if nobody wants them.
-        between_us: Only windows that lie wholly inside are counted; what others would count is
-            counted as `outside`. None for no bounds.
+        between_us: Only windows that lie wholly inside are counted, and only events inside are told
+            of one by one; what other windows would count is counted as `outside`. None for no
+            bounds.
         state: What `snapshot` returned, or None.
     """
 
@@ -222,11 +223,12 @@ class Intake:
         if len(events):
             taken.rows.append(self._rows(block, decoded, events, before_us, taken))
             taken.marks.append(Seen(block.shard, judged.maximum_us))
-            if self._points:
-                taken.points.extend(self._points.of(block, decoded, events))
+            told = self._told(decoded, events)
+            if self._points and len(told):
+                taken.points.extend(self._points.of(block, decoded, told))
             if self._writes:
-                columns = {name: column[events] for name, column in decoded.columns.items()}
-                rows_written = tuple(self._writes(columns, decoded.times_us[events]))
+                columns = {name: column[told] for name, column in decoded.columns.items()}
+                rows_written = tuple(self._writes(columns, decoded.times_us[told]))
                 self.ledger["events_passed_on"] += len(rows_written)
                 taken.aside.append(Events(block.shard, rows_written))
 
@@ -265,11 +267,25 @@ class Intake:
                 counted.append(None if len(events) == size else events)
         return Rows(decoded.columns, decoded.times_us, tuple(counted), len(events))
 
+    def _told(self, decoded: Decoded, events: Int64s) -> Int64s:
+        """Return the events that are told of one by one: those inside the bounds."""
+        if self._between_us is None:
+            return events
+        from_us, to_us = self._between_us
+        times_us = decoded.times_us[events]
+        return events[(times_us >= from_us) & (times_us < to_us)]
+
     def _inside(self, times_us: Int64s, window: AnyWindow) -> npt.NDArray[np.bool_] | None:
-        """Tell which events belong to windows wholly inside the bounds; None for all."""
+        """Tell which events belong to windows wholly inside the bounds; None for all.
+
+        Of sessions only their group can tell, if it gets what a session that begins before the
+        bounds has in the gap before them.
+        """
         if self._between_us is None:
             return None
         from_us, to_us = self._between_us
+        if isinstance(window, SessionWindow):
+            from_us -= window.gap_us
         starts_us = times_us - times_us % window.grain_us
         inside: npt.NDArray[np.bool_] = starts_us >= from_us
         inside &= starts_us + window.grain_us <= to_us

@@ -45,6 +45,8 @@ class SessionGroup:
         idle: What idle shards do to the watermark.
         early: Whether interim rows are written.
         started_at_us: Sessions that may have begun before are cut off by the start.
+        between_us: Only sessions wholly inside are written; the events of others are counted as
+            `outside`. None for no bounds.
         clock: Now, in microseconds since the epoch.
         state: What `snapshot` returned, or None.
     """
@@ -61,6 +63,7 @@ class SessionGroup:
         idle: IdlePolicy,
         early: bool,
         started_at_us: int | None,
+        between_us: tuple[int, int] | None = None,
         clock: Callable[[], int],
         state: bytes | None = None,
     ) -> None:
@@ -71,9 +74,15 @@ class SessionGroup:
         self._fields = fields
         self._clock = clock
         self._started_at_us = started_at_us
+        self._between_us = between_us
         self._values = SessionValues(window.values)
         self._interim = Interim(window.interim_seconds if early else 0, clock)
-        self.windows = OpenSessions(window, self._values, restored.get("sessions"))
+        self.windows = OpenSessions(
+            window,
+            self._values,
+            restored.get("sessions"),
+            counts_events=between_us is not None,
+        )
         self.watermark = Watermark(slots, disorder_us, idle, restored.get("watermark"))
         self.ledger: Counter[str] = Counter(restored.get("ledger", {}))
 
@@ -118,7 +127,7 @@ class SessionGroup:
     def _close(self, before_us: int) -> list[AggregateRows]:
         found: list[AggregateRows] = []
         now_us = self.watermark.now_us
-        closed = self.windows.close(now_us)
+        closed = self._inside(self.windows.close(now_us))
         metrics.windows_closed.labels(self._domain, self._window.name).inc(len(closed))
         if len(closed):
             found.append(self._rows(closed, "final"))
@@ -127,6 +136,18 @@ class SessionGroup:
             if len(changed):
                 found.append(self._rows(changed, "interim"))
         return found
+
+    def _inside(self, closed: Sessions) -> Sessions:
+        """Return those that lie wholly inside the bounds, and account for the others."""
+        if self._between_us is None:
+            return closed
+        from_us, to_us = self._between_us
+        inside = closed.starts_us >= from_us
+        inside &= closed.ends_us + self._window.gap_us <= to_us
+        outside = int(closed.values[-1, ~inside].sum())
+        self.ledger[f"outside.{self._window.name}"] += outside
+        self.ledger[f"counted.{self._window.name}"] -= outside
+        return closed.where(inside)
 
     def _rows(self, sessions: Sessions, phase: str) -> AggregateRows:
         codes = np.unique(self._values.text_codes(sessions.values)).tolist()

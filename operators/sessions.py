@@ -14,6 +14,7 @@ docs/explanation/journeys.md.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import compress
 from typing import Any
 
 import numpy as np
@@ -41,7 +42,8 @@ class Sessions:
         keys_at: Whose: int64[n], where the key is one integer; else each key as one line of JSON.
         starts_us: Their first events.
         ends_us: Their last events.
-        values: int64[height, n], as `SessionValues` lays them out.
+        values: int64[height, n], as `SessionValues` lays them out; where events are counted,
+            their numbers in one more row.
     """
 
     keys_at: Int64s | list[bytes]
@@ -57,6 +59,16 @@ class Sessions:
             self.keys_at[some], self.starts_us[some], self.ends_us[some], self.values[:, some]
         )
 
+    def where(self, flags: Flags) -> Sessions:
+        """Return some of them."""
+        keys_at = self.keys_at
+        return Sessions(
+            list(compress(keys_at, flags)) if isinstance(keys_at, list) else keys_at[flags],
+            self.starts_us[flags],
+            self.ends_us[flags],
+            self.values[:, flags],
+        )
+
     @property
     def keys(self) -> list[tuple[Scalar, ...]]:
         """Whose they are."""
@@ -68,15 +80,28 @@ class Sessions:
 class OpenSessions:
     """The open sessions of one key group of one declared `SessionWindow`.
 
+    Args:
+        spec: The declared window.
+        values: The layout of its values.
+        state: What `snapshot` returned, or None.
+        counts_events: Whether each session knows how many events it stands for.
+
     Attributes:
         texts: The texts of the values' codes.
     """
 
     def __init__(
-        self, spec: SessionWindow, values: SessionValues, state: dict[str, Any] | None = None
+        self,
+        spec: SessionWindow,
+        values: SessionValues,
+        state: dict[str, Any] | None = None,
+        *,
+        counts_events: bool = False,
     ) -> None:
         self._gap_us = spec.gap_us
         self._layout = values
+        self._counts_events = counts_events
+        self._height = values.height + counts_events
         restored = state or {}
         nothing = np.empty(0, np.int64)
         self._codes: UInt64s = restored.get("codes", np.empty(0, np.uint64))
@@ -86,7 +111,7 @@ class OpenSessions:
         self._ends_us: Int64s = restored.get("ends_us", nothing)
         self._keys_at: Int64s = restored.get("keys_at", nothing)  # in the buffer, or the key itself
         self._changed: Flags = restored.get("changed", np.empty(0, bool))
-        self._values: Int64s = restored.get("values", np.empty((values.height, 0), np.int64))
+        self._values: Int64s = restored.get("values", np.empty((self._height, 0), np.int64))
         self._keys = KeyBuffer(restored.get("keys", b""))
         self._has_integer_keys: bool = restored.get("has_integer_keys", False)
         self.texts: dict[int, str] = dict(restored.get("texts", {}))
@@ -185,7 +210,10 @@ class OpenSessions:
         codes, starts_us = codes[order], starts_us[order]
         ends_us = np.concatenate([self._ends_us[held_slots], pieces.ends_us[taken]])[order]
         slots = np.concatenate([held_slots, np.full(len(taken), -1)])[order]
-        table = np.concatenate([self._values[:, held_slots], pieces.values[:, taken]], axis=1)
+        added = pieces.values[:, taken]
+        if self._counts_events:
+            added = np.vstack([added, pieces.events[taken]])
+        table = np.concatenate([self._values[:, held_slots], added], axis=1)
 
         begins = _first_of_sessions(codes, starts_us, ends_us, self._gap_us)
         own_slots = np.maximum.reduceat(slots, begins)
@@ -193,7 +221,10 @@ class OpenSessions:
         own_slots[new] = self._take_slots(len(new))
         self._starts_us[own_slots] = starts_us[begins]
         self._ends_us[own_slots] = np.maximum.reduceat(ends_us, begins)
-        self._values[:, own_slots] = self._layout.merge(table[:, order], begins)
+        table, height = table[:, order], self._layout.height
+        self._values[:height, own_slots] = self._layout.merge(table, begins)
+        if self._counts_events:
+            self._values[height, own_slots] = np.add.reduceat(table[height], begins)
         self._changed[own_slots] |= np.logical_or.reduceat(slots < 0, begins)
         first_pieces = taken[order[begins[new]] - len(held)]
         self._keys_at[own_slots[new]] = self._places(pieces, first_pieces)
@@ -248,7 +279,7 @@ class OpenSessions:
         self._ends_us = np.concatenate([self._ends_us, np.full(more, _FREE)])
         self._keys_at = np.concatenate([self._keys_at, np.zeros(more, np.int64)])
         self._changed = np.concatenate([self._changed, np.zeros(more, bool)])
-        room = np.zeros((self._layout.height, more), np.int64)
+        room = np.zeros((self._height, more), np.int64)
         self._values = np.concatenate([self._values, room], axis=1)
 
     def _pack(self) -> None:

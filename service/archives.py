@@ -129,7 +129,7 @@ def list_archive(url: str, replay: Replay, settings: Settings, aws: Aws, scope: 
     try:
         found = listed(
             url,
-            store.list(layout.prefix),
+            store,
             layout,
             arrived_us=arrived_us,
             most_lanes=1 if scope.one_lane else DEFAULT_LANES,
@@ -140,7 +140,8 @@ def list_archive(url: str, replay: Replay, settings: Settings, aws: Aws, scope: 
     except Exception as error:
         raise explain(error, url) from error
     if not found.objects:
-        why = f", {found.left_out} outside of the times" if found.left_out else ""
+        others = found.left_out + found.folders_left_out
+        why = f", {others} objects and folders outside of the times" if others else ""
         msg = f"there is no object to read in {url}{why}"
         raise MissingResourceError(msg, hint="check the prefix, --from and --to")
     return found

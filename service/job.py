@@ -17,7 +17,7 @@ from errors import SettingsError
 from operators.allow import AllowList
 from operators.codes import TextCodes
 from operators.decode import ARRIVAL
-from operators.session_spec import AnyWindow
+from operators.session_spec import AnyWindow, SessionWindow
 from operators.watermarks import BEGINNING, END
 from service import endpoints
 from service.archives import Replay, Scope
@@ -150,6 +150,9 @@ class Job:
         return Scope(
             by_arrival=not self.is_historical and not is_stamped,
             one_lane=is_stamped or bool(self.domain().event_id),
+            run_up_us=max(
+                (one.gap_us for one in self.windows() if isinstance(one, SessionWindow)), default=0
+            ),
         )
 
     def layout(self) -> dict[str, str]:

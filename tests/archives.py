@@ -144,11 +144,15 @@ def delivered(records: Sequence[Record], root: Path, rng: Random, seconds: int) 
         path.write_bytes(gzip.compress(b"".join(one.payload + b"\n" for one in own)))
 
 
-def listing_of(root: Path, lanes: int = 8) -> Listing:
+def listing_of(root: Path, lanes: int = 8, between_us: tuple[int, int] | None = None) -> Listing:
     """List an archive as a replay does."""
+    wide: tuple[int | None, int | None] = (None, None)
+    if between_us is not None:
+        longest_us = max(one.gap_us for one in ECOMMERCE.sessions)
+        wide = (between_us[0] - longest_us, between_us[1] + DISORDER_US + LOST_ORDER_US)
     return listed(
-        str(root), DirectoryStore(root).list(""), layout_of(""),
-        arrived_us=(None, None), most_lanes=lanes, drift_us=HOUR_US,
+        str(root), DirectoryStore(root), layout_of(""),
+        arrived_us=wide, most_lanes=lanes, drift_us=HOUR_US,
     )  # fmt: skip
 
 
@@ -158,14 +162,24 @@ def run_live(domain: Domain, records: Sequence[Record], shards: int, rng: Random
     run(domain, Shards(records, shards, rng), options, to)
 
 
-def run_replay(domain: Domain, root: Path, to: Path, *, lanes: int = 8) -> None:
+def run_replay(
+    domain: Domain,
+    root: Path,
+    to: Path,
+    *,
+    lanes: int = 8,
+    between_us: tuple[int, int] | None = None,
+) -> None:
     """Run a domain over an archive, as `kinewax replay` does."""
     options = Options(
-        time=domain.times[0], disorder_us=DISORDER_US + LOST_ORDER_US, early=False, notify=False
+        time=domain.times[0],
+        disorder_us=DISORDER_US + LOST_ORDER_US,
+        early=False,
+        notify=False,
+        between_us=between_us,
     )
-    run(
-        domain, ArchiveSource(listing_of(root, lanes), DirectoryStore(root), Reading()), options, to
-    )
+    listing = listing_of(root, lanes, between_us)
+    run(domain, ArchiveSource(listing, DirectoryStore(root), Reading()), options, to)
 
 
 def run(domain: Domain, source: Source, options: Options, to: Path) -> None:

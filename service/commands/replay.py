@@ -251,6 +251,7 @@ def _show_listing(listing: Listing, *, as_json: bool) -> None:
         "bytes": listing.total_bytes,
         "lanes": listing.lanes,
         "left_out": listing.left_out,
+        "folders_left_out": listing.folders_left_out,
         "ignored": listing.ignored,
         "first": listing.objects[0].key,
         "last": listing.objects[-1].key,
@@ -262,7 +263,7 @@ def _show_listing(listing: Listing, *, as_json: bool) -> None:
         return
     for name, value in facts.items():
         shown = f"{value:,}" if isinstance(value, int) else value
-        typer.echo(f"{name.replace('_', ' '):13} {'unknown' if shown is None else shown}")
+        typer.echo(f"{name.replace('_', ' '):17} {'unknown' if shown is None else shown}")
 
 
 def _moment(flag: str, text: str | None) -> int | None:

@@ -27,6 +27,7 @@ _HOUR_SECONDS = 3_600
 HOUR_US = _HOUR_SECONDS * _US_PER_SECOND
 _DAY_SECONDS = 24 * _HOUR_SECONDS
 _EXPRESSION = re.compile(r"!\{([A-Za-z]+):([^}]*)\}")
+_SLASH = re.compile(r"/(?!\])")  # but for that of `[^/]`, which stands for any name
 _LETTERS = {"y": "year", "M": "month", "d": "day", "H": "hour", "m": "minute", "s": "second"}
 _UNITS = tuple(_LETTERS.values())
 _FIRST = (1, 1, 1, 0, 0, 0)
@@ -70,10 +71,12 @@ class Layout:
     Attributes:
         prefix: What all keys begin with: all that needs to be listed.
         pattern: What all keys match, from their beginning; None where any key will do.
+        folders: What the folders match that such keys lie in, the outer ones first.
     """
 
     prefix: str
     pattern: re.Pattern[str] | None = None
+    folders: tuple[re.Pattern[str], ...] = ()
 
     def includes(self, key: str) -> bool:
         """Tell whether a key is part of the archive: no folder marker, nothing hidden."""
@@ -92,6 +95,13 @@ class Layout:
                 return named
             return own
         return named or _period_in(key)
+
+    def period_of_folder(self, folder: str) -> Period | None:
+        """Return when what lies below a folder (`raw/2026/11/`) arrived; None if unknown."""
+        if self.pattern is None:
+            return _period_in(folder)
+        found = next((found for one in self.folders if (found := one.fullmatch(folder))), None)
+        return None if found is None else _period(found.groupdict())
 
 
 def layout_of(prefix: str) -> Layout:
@@ -114,7 +124,12 @@ def layout_of(prefix: str) -> Layout:
         expressions.append(_pattern_of(found, seen))
         end = found.end()
     expressions.append(re.escape(prefix[end:]))
-    return Layout(prefix[: first.start()], re.compile("".join(expressions)))
+    whole = "".join(expressions)
+    parts = _SLASH.split(whole)[:-1]
+    folders = ["/".join(parts[: depth + 1]) + "/" for depth in range(len(parts))]
+    return Layout(
+        prefix[: first.start()], re.compile(whole), tuple(re.compile(one) for one in folders)
+    )
 
 
 def _pattern_of(expression: re.Match[str], seen: set[str]) -> str:

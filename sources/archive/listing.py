@@ -11,7 +11,7 @@ in that order to the lane with the fewest bytes so far, so lanes get on evenly t
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,9 +19,9 @@ from typing import Any
 import orjson
 
 from sources.archive.layouts import Layout, Period
-from sources.archive.stores import Listed
+from sources.archive.stores import Share, Store
 
-VERSION = 1
+VERSION = 2
 BUFFERING_US = 15 * 60 * 1_000_000
 """How long Firehose gathers at most what it puts into one object (15 minutes)."""
 
@@ -64,6 +64,7 @@ class Listing:
         objects: In order of arrival; an object's place here is its rank.
         lanes: How many lanes share them.
         left_out: How many objects lie outside of the times that were asked for.
+        folders_left_out: How many folders do, whose objects weren't even listed.
         ignored: How many are no part of the archive, by their names.
     """
 
@@ -71,6 +72,7 @@ class Listing:
     objects: tuple[ArchiveObject, ...]
     lanes: int
     left_out: int = 0
+    folders_left_out: int = 0
     ignored: int = 0
 
     @property
@@ -89,6 +91,7 @@ class Listing:
             "url": self.url,
             "lanes": self.lanes,
             "left_out": self.left_out,
+            "folders_left_out": self.folders_left_out,
             "ignored": self.ignored,
             "objects": [
                 [one.key, one.size, one.version, *_dumped(one.period)] for one in self.objects
@@ -109,25 +112,24 @@ class Listing:
             ArchiveObject(key, size, version, None if begin is None else Period(begin, length))
             for key, size, version, begin, length in content["objects"]
         )
-        return cls(
-            content["url"], objects, content["lanes"], content["left_out"], content["ignored"]
-        )
+        numbers = ("lanes", "left_out", "folders_left_out", "ignored")
+        return cls(content["url"], objects, *(content[name] for name in numbers))
 
 
 def listed(
     url: str,
-    found: Iterable[Listed],
+    store: Store,
     layout: Layout,
     *,
     arrived_us: tuple[int | None, int | None],
     most_lanes: int,
     drift_us: int,
 ) -> Listing:
-    """Choose, order and share out what a store listed.
+    """Choose, order and share out what a store holds.
 
     Args:
         url: Where the objects are.
-        found: What the store listed.
+        store: Who lists them.
         layout: How keys look.
         arrived_us: When what is wanted arrived, from and to; None for no bound. Objects whose keys
             tell that all of theirs arrived at other times are left out.
@@ -135,8 +137,15 @@ def listed(
         drift_us: How far lanes may be apart.
     """
     objects: list[ArchiveObject] = []
-    left_out = ignored = 0
-    for one in found:
+    left_out = folders_left_out = ignored = 0
+
+    def wants(folder: str) -> Share:
+        nonlocal folders_left_out
+        share = _share(layout.period_of_folder(folder), *arrived_us)
+        folders_left_out += share == "none"
+        return share
+
+    for one in store.list(layout.prefix, wants):
         if not layout.includes(one.key):
             ignored += 1
             continue
@@ -147,7 +156,7 @@ def listed(
         objects.append(ArchiveObject(one.key, one.size, one.version, period))
     objects.sort(key=_order)
     lanes = lanes_for([one.period for one in objects], most_lanes, drift_us)
-    return Listing(url, tuple(objects), lanes, left_out, ignored)
+    return Listing(url, tuple(objects), lanes, left_out, folders_left_out, ignored)
 
 
 def lanes_for(periods: Sequence[Period | None], most: int, drift_us: int) -> int:
@@ -173,6 +182,19 @@ def shared_out(sizes: Sequence[int], lanes: int) -> list[tuple[int, ...]]:
         heapq.heapreplace(waiting, (load + size + _COST_BYTES, lane))
         ranks[lane].append(rank)
     return [tuple(own) for own in ranks]
+
+
+def _share(period: Period | None, from_us: int | None, to_us: int | None) -> Share:
+    """Tell how much of what arrived in a folder's period is wanted."""
+    if from_us is None and to_us is None:
+        return "all"
+    if period is None:
+        return "some"
+    if not _overlaps(period, from_us, to_us):
+        return "none"
+    begins = from_us is None or period.begin_us >= from_us
+    ends = to_us is None or period.begin_us + period.length_us <= to_us
+    return "all" if begins and ends else "some"
 
 
 def _overlaps(period: Period, from_us: int | None, to_us: int | None) -> bool:

@@ -196,6 +196,7 @@ class ArchiveSlot:
                 yield b""
             elif isinstance(item, Chunk):
                 self._bytes += len(item.data)
+                metrics.source_bytes.labels(self._lane.archive, self._lane.name).inc(len(item.data))
                 yield item.data
             elif isinstance(item, Failed):
                 raise item.error

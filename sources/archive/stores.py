@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from botocore.exceptions import (
     BotoCoreError,
@@ -48,6 +48,8 @@ REASONS = {
 
 CHUNK_BYTES = 256 * 1024
 PATIENCE_SECONDS = 60.0
+MOST_FOLDERS = 200
+"""So many folders are looked into one by one, to leave out those of other times."""
 _FIRST_PAUSE_SECONDS = 0.1
 _LONGEST_PAUSE_SECONDS = 5.0
 
@@ -94,11 +96,25 @@ class Listed:
     version: str
 
 
+Share = Literal["none", "some", "all"]
+"""How much of what lies in a folder is wanted."""
+
+Wants = Callable[[str], Share]
+"""Tells of a folder (`raw/2026/`), or of the prefix that is listed, how much of it is wanted."""
+
+
+def everything(_folder: str) -> Share:
+    """Want all there is."""
+    return "all"
+
+
 class Store(Protocol):
     """Lists objects and reads them."""
 
-    def list(self, prefix: str) -> Iterator[Listed]:
-        """Yield the objects whose keys begin with `prefix`.
+    def list(self, prefix: str, wants: Wants = everything) -> Iterator[Listed]:
+        """Yield the objects whose keys begin with `prefix`, but for those in unwanted folders.
+
+        Objects of other folders are yielded whether they are wanted or not.
 
         Raises:
             MissingResourceError: There is no such bucket or directory.
@@ -129,13 +145,18 @@ class DirectoryStore:
         self._root = path if path.is_dir() else path.parent
         self._only = None if path.is_dir() else path
 
-    def list(self, prefix: str) -> Iterator[Listed]:
+    def list(self, prefix: str, wants: Wants = everything) -> Iterator[Listed]:
         """Yield the files below the directory; keys are paths from there on."""
         if self._only is not None:
             yield self._listed(self._only)
             return
         for folder, folders, names in os.walk(self._root):
-            folders.sort()
+            inside = Path(folder).relative_to(self._root)
+            folders[:] = [
+                name
+                for name in sorted(folders)
+                if wants(f"{(inside / name).as_posix()}/") != "none"
+            ]
             for name in sorted(names):
                 path = Path(folder, name)
                 if path.relative_to(self._root).as_posix().startswith(prefix) and path.is_file():
@@ -195,16 +216,29 @@ class S3Store:
         self._monotonic = monotonic
         self._rng = random.Random()
 
-    def list(self, prefix: str) -> Iterator[Listed]:
-        """Yield the objects page by page."""
-        token: dict[str, str] = {}
-        while True:
-            page = self._page(prefix, token)
-            for one in page.get("Contents", ()):
-                yield Listed(one["Key"], one["Size"], one["ETag"])
-            if not page.get("IsTruncated"):
-                return
-            token = {"ContinuationToken": page["NextContinuationToken"]}
+    def list(self, prefix: str, wants: Wants = everything) -> Iterator[Listed]:
+        """Yield the objects page by page, folder by folder where not all are wanted.
+
+        A folder costs a call, so beyond the first `MOST_FOLDERS` what is in others comes whole.
+        """
+        waiting = [prefix]
+        looked_into = 0
+        while waiting:
+            folder = waiting.pop()
+            share = wants(folder)
+            if share == "none":
+                continue
+            into = share == "some" and looked_into < MOST_FOLDERS
+            looked_into += into
+            request = {"Prefix": folder, **({"Delimiter": "/"} if into else {})}
+            while True:
+                page = self._page(request)
+                for one in page.get("Contents", ()):
+                    yield Listed(one["Key"], one["Size"], one["ETag"])
+                waiting += [one["Prefix"] for one in page.get("CommonPrefixes", ())]
+                if not page.get("IsTruncated"):
+                    break
+                request["ContinuationToken"] = page["NextContinuationToken"]
 
     def read(self, key: str, size: int, version: str) -> Iterator[bytes]:
         """Yield an object's bytes; where a connection breaks, the rest by another."""
@@ -244,12 +278,12 @@ class S3Store:
         finally:
             body.close()
 
-    def _page(self, prefix: str, token: Mapping[str, str]) -> Mapping[str, Any]:
+    def _page(self, request: Mapping[str, str]) -> Mapping[str, Any]:
         attempt = 0
         patience_ends = self._monotonic() + PATIENCE_SECONDS
         while True:
             try:
-                return self._client.list_objects_v2(Bucket=self._bucket, Prefix=prefix, **token)
+                return self._client.list_objects_v2(Bucket=self._bucket, **request)
             except Exception as error:
                 if isinstance(error, ClientError) and _code(error) == "NoSuchBucket":
                     msg = f"bucket {self._bucket} does not exist"

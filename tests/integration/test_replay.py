@@ -185,9 +185,9 @@ def test_duplicates_in_other_objects_are_dropped_by_name_whatever_dies(
     rng = random.Random(3)
     objects: dict[str, list[bytes]] = {}
     again = 0
-    for number in range(60_000):
-        moment = BEGIN + timedelta(milliseconds=60 * number)
-        payload = json.dumps({"id": f"{number}", **event(number % 900, moment)}).encode()
+    for number in range(20_000):
+        moment = BEGIN + timedelta(milliseconds=180 * number)
+        payload = json.dumps({"id": f"{number}", **event(number % 300, moment)}).encode()
         copies = rng.random() < 0.01
         again += copies
         for minutes in (0, 1 + rng.randrange(10))[: 1 + copies]:
@@ -209,18 +209,18 @@ def test_duplicates_in_other_objects_are_dropped_by_name_whatever_dies(
     finished(service)
     found = summary(out)
     assert found["run"]["restarts"] >= 1
-    assert found["ledger"]["dropped.duplicate"] == again > 400
-    assert found["ledger"]["counted.users"] == 60_000
+    assert found["ledger"]["dropped.duplicate"] == again > 100
+    assert found["ledger"]["counted.users"] == 20_000
     rows = [json.loads(row) for row in results(out)["users.jsonl"]]
-    assert sum(row["events"] for row in rows) == 60_000
-    assert len({row["row_id"] for row in rows}) == len(rows) == 900 * 60
+    assert sum(row["events"] for row in rows) == 20_000
+    assert len({row["row_id"] for row in rows}) == len(rows) == 300 * 60
 
 
 def test_only_windows_wholly_inside_the_range_are_written_and_the_rest_is_counted(
     kinewax: Callable[..., Service], tmp_path: Path
 ) -> None:
     url = written(tmp_path / "archive", archive_of(minutes=60, a_minute=100)[0])
-    windows = ("--windows", "trade,user_actions")
+    windows = ("--windows", "trade,user_actions,journeys")
     finished(kinewax(*replayed(url, tmp_path / "whole", *windows)))
     out = tmp_path / "out"
     between = ("--from", "2026-11-22T10:20:30", "--to", "2026-11-22T10:25:00")
@@ -232,8 +232,11 @@ def test_only_windows_wholly_inside_the_range_are_written_and_the_rest_is_counte
     ]  # fmt: skip
     assert [json.loads(line) for line in results(out)["trade.jsonl"]] == inside
     ledger = summary(out)["ledger"]
+    assert summary(out)["balanced"]
     assert ledger["counted.trade"] == 400
     assert ledger["counted.trade"] + ledger["outside.trade"] == ledger["events"] < 6_000
+    assert ledger["outside.journeys"] == ledger["events"]  # one visit, much longer
+    assert results(out)["journeys.jsonl"] == []
 
 
 def test_bad_objects_are_named_and_the_exit_code_tells(

@@ -42,7 +42,7 @@ def archive(root: Path, minutes_an_object: int) -> ArchiveSource:
         path.write_bytes(gzip.compress("\n".join(lines).encode()))
     store = DirectoryStore(root)
     listing = listed(
-        "x", store.list(""), layout_of(""),
+        "x", store, layout_of(""),
         arrived_us=(None, None), most_lanes=8, drift_us=HOUR_US,
     )  # fmt: skip
     return ArchiveSource(listing, store, Reading(drift_us=HOUR_US))

@@ -6,6 +6,7 @@ import json
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from random import Random
 
@@ -20,6 +21,7 @@ from service.job import Job
 from service.outputs import Outputs
 from service.settings import Settings
 from tests.archives import (
+    BEGIN_US,
     IDENTIFIED,
     delivered,
     delivered_again,
@@ -116,3 +118,29 @@ def test_an_archive_with_duplicates_gives_the_same_where_events_have_ids(
         delivered(delivered_again(records, rng, share=0.01), root, rng, seconds)
         run_replay(IDENTIFIED, root, replayed, lanes=1)
         assert finals_of(replayed) == finals_of(live)
+
+
+@settings(max_examples=examples(15), deadline=None)
+@given(SEEDS, st.integers(20, 150), SECONDS_AN_OBJECT, st.data())
+def test_a_range_gives_the_rows_of_the_whole_archive_that_lie_wholly_inside(
+    seed: int, minutes: int, seconds: int, data: st.DataObject
+) -> None:
+    begin_us = BEGIN_US + data.draw(st.integers(0, minutes - 1)) * 60_000_000
+    end_us = begin_us + data.draw(st.integers(1, minutes)) * 60_000_000
+    with tempfile.TemporaryDirectory(prefix="kinewax-test-") as folder:
+        rng = Random(seed)
+        root, whole, part = (Path(folder, name) for name in ("archive", "whole", "part"))
+        delivered(stream_of(rng, 3, minutes), root, rng, seconds)
+        run_replay(ECOMMERCE, root, whole)
+        run_replay(ECOMMERCE, root, part, between_us=(begin_us, end_us))
+        inside = {
+            file: {name: row for name, row in rows.items() if _is_inside(row, begin_us, end_us)}
+            for file, rows in finals_of(whole).items()
+        }
+        assert finals_of(part) == inside
+
+
+def _is_inside(row: str, begin_us: int, end_us: int) -> bool:
+    span = (json.loads(row)[name] for name in ("window_start", "window_end"))
+    first_us, last_us = (round(datetime.fromisoformat(one).timestamp() * 1e6) for one in span)
+    return begin_us <= first_us and last_us <= end_us

@@ -28,4 +28,4 @@ def test_the_page_tells_the_lanes_and_the_minutes():
     assert timedelta(minutes=15) == _LOST_ORDER
     assert timedelta(microseconds=BUFFERING_US) == _LOST_ORDER
     assert "the live one and 15 minutes" in PAGE
-    assert "gathers up to 15 minutes" in PAGE
+    assert "Firehose gathers for up to 15" in PAGE

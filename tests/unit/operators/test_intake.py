@@ -7,7 +7,7 @@ import pickle
 import numpy as np
 import pytest
 
-from messages import Adopted, Block, Ended, EndOfInput, Hello, Late, Mark, Reject, Seen
+from messages import Adopted, Block, Ended, EndOfInput, Events, Hello, Late, Mark, Reject, Seen
 from operators.codes import TextCodes
 from operators.decode import ARRIVAL, Decoder
 from operators.intake import STATE_VERSION, Intake
@@ -169,3 +169,17 @@ def test_by_arrival_an_event_is_never_ahead_and_is_late_as_any_other() -> None:
     taken = intake(time_field=ARRIVAL).take([given])
     assert [item.event_time_us for item in taken.aside if isinstance(item, Late)] == [NOON_US]
     assert taken.marks == [Seen("a", NOON_US + 20 * SECOND)]
+
+
+def test_only_events_inside_the_bounds_are_told_of_one_by_one() -> None:
+    narrowed = Intake(
+        "shop", Decoder(FIELDS, "at", TextCodes()), (WINDOW,), 0,
+        writes=lambda _, times_us: ({"at": str(time_us)} for time_us in times_us.tolist()),
+        between_us=(NOON_US + 10 * SECOND, NOON_US + 20 * SECOND),
+    )  # fmt: skip
+    clocks = ("12:00:09", "12:00:10", "12:00:19.9", "12:00:20")
+    taken = narrowed.take([block(*(event(1, clock) for clock in clocks))])
+    times_us = [NOON_US + 10 * SECOND, NOON_US + 19_900_000]
+    assert taken.aside == [Events("a", tuple({"at": str(time_us)} for time_us in times_us))]
+    assert narrowed.ledger["events_passed_on"] == 2
+    assert narrowed.ledger["events"] == 4

@@ -37,6 +37,7 @@ def group(
     early: bool = True,
     idle: IdlePolicy = "wallclock",
     started_at_us: int | None = None,
+    between_us: tuple[int, int] | None = None,
     behind_seconds: int = 0,
 ) -> SessionGroup:
     return SessionGroup(
@@ -49,6 +50,7 @@ def group(
         idle=idle,
         early=early,
         started_at_us=started_at_us,
+        between_us=between_us,
         clock=lambda: NOON_US + behind_seconds * SECOND,
         state=state,
     )
@@ -157,3 +159,13 @@ def test_what_a_child_shard_brings_behind_its_parents_is_counted_apart() -> None
     under_test.take([packet(Ended("a", ("b",)), Adopted("b", ("a",)))])
     under_test.take([packet(piece(1, 10), seen(10, "b"))])
     assert under_test.ledger == {"counted.visits": 1, "late_after_reshard.visits": 1}
+
+
+def test_only_sessions_wholly_inside_are_written_and_the_events_of_others_are_outside() -> None:
+    between_us = (NOON_US, NOON_US + 100 * SECOND)
+    first = group(early=False, between_us=between_us)
+    first.take([packet(*GREETING, piece(1, -20, -5, events=3), piece(2, 0, 20, events=5))])
+    under_test = group(first.snapshot(), early=False, between_us=between_us)
+    under_test.take([packet(piece(1, 5), piece(2, 40, 70, events=7), piece(3, 60, 71, events=11))])
+    assert rows(under_test.take([packet(seen(300))])) == [("final", 2, "00:00", 12)]
+    assert under_test.ledger == {"counted.visits": 12, "outside.visits": 3 + 1 + 11}

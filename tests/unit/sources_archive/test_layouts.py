@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from errors import SettingsError
 from sources.archive.layouts import Period, layout_of
 from sources.archive.listing import lanes_for, listed, shared_out
-from sources.archive.stores import Listed
+from sources.archive.stores import Listed, Wants, everything
 
 HOUR = timedelta(hours=1)
 HOUR_US = 3_600_000_000
@@ -72,12 +73,83 @@ def test_folder_markers_and_hidden_names_are_no_objects() -> None:
     ]  # fmt: skip
 
 
+class Flat:
+    """A store that looks into no folder: it lists all there is."""
+
+    def __init__(self, keys: Sequence[str]) -> None:
+        self._keys = keys
+
+    def list(self, prefix: str, wants: Wants = everything) -> Iterator[Listed]:
+        return (Listed(key, 1, "v") for key in self._keys if key.startswith(prefix))
+
+    def read(self, key: str, size: int, version: str) -> Iterator[bytes]:
+        raise AssertionError
+
+
+class Tree(Flat):
+    """A store that looks into every folder of which only some is wanted, as S3's does."""
+
+    def list(self, prefix: str, wants: Wants = everything) -> Iterator[Listed]:
+        share = wants(prefix)
+        own = [key for key in self._keys if key.startswith(prefix)]
+        if share == "all":
+            yield from super().list(prefix)
+        elif share == "some":
+            tails = {key[len(prefix) :] for key in own}
+            yield from (Listed(prefix + tail, 1, "v") for tail in tails if "/" not in tail)
+            for folder in sorted({tail.partition("/")[0] for tail in tails if "/" in tail}):
+                yield from self.list(f"{prefix}{folder}/", wants)
+
+
+HOURS = [datetime(2025, 11, 20, tzinfo=UTC) + timedelta(hours=7 * n) for n in range(2_000)]
+
+
+@pytest.mark.parametrize(
+    ("prefix", "form"),
+    [
+        ("raw/", "raw/%Y/%m/%d/%H/x"),
+        ("raw/", "raw/%Y/%m/%d/s-1-%Y-%m-%d-%H-%M-%S-x"),
+        ("raw/", "raw/shop/%Y/%m/%d/%H/x"),
+        ("raw/", "raw/p_year=%Y/p_month=%m/x-%d-%H"),
+        ("raw/", "raw/year=%Y/month=%m/day=%d/hour=%H/x"),
+        ("raw/", "raw/dt=%Y-%m-%d/x%H"),
+        ("raw/", "raw/%Y%m%d%H"),
+        (
+            "raw/!{timestamp:yyyy}/d=!{timestamp:MM-dd}/!{firehose:random-string}/",
+            "raw/%Y/d=%m-%d/a%H/x",
+        ),
+        ("!{timestamp:yyyy/MM}/!{timestamp:dd/HH}/", "%Y/%m/%d/%H/x"),
+    ],
+)
+@pytest.mark.parametrize("bounds", [(True, True), (True, False), (False, True)])
+def test_leaving_out_folders_by_their_dates_leaves_out_no_object_that_is_wanted(
+    prefix: str, form: str, bounds: tuple[bool, bool]
+) -> None:
+    keys = [moment.strftime(form) for moment in HOURS]
+    for first, hours in ((900, 3), (903, 40), (850, 24 * 40)):
+        from_us = round(HOURS[first].timestamp() * 1e6)
+        wanted_us = (
+            from_us if bounds[0] else None, from_us + hours * HOUR_US if bounds[1] else None
+        )  # fmt: skip
+        flat, tree = (
+            listed(
+                "u", store(keys), layout_of(prefix),
+                arrived_us=wanted_us, most_lanes=8, drift_us=HOUR_US,
+            )
+            for store in (Flat, Tree)
+        )  # fmt: skip
+        assert tree.objects == flat.objects
+        assert len(tree.objects) >= hours // 7
+        is_dated = form != "raw/%Y%m%d%H"
+        assert (tree.folders_left_out > 0) == (is_dated and hours < 24 * 300)
+        assert (tree.left_out < flat.left_out) == is_dated
+
+
 def test_objects_are_read_in_order_of_arrival_within_what_is_asked_for() -> None:
     keys = [f"2026/11/22/{hour:02d}/x" for hour in (5, 3, 9, 4)] + ["_x"]
-    found = [Listed(key, 1, "v") for key in keys]
     begin = period(HOUR, 2026, 11, 22, 4).begin_us
     listing = listed(
-        "u", found, layout_of(""),
+        "u", Flat(keys), layout_of(""),
         arrived_us=(begin, begin + HOUR_US), most_lanes=8, drift_us=HOUR_US,
     )  # fmt: skip
     # 3 o'clock's object may have gathered for 15 minutes, and clocks may be 5 minutes ahead.

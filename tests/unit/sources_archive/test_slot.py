@@ -45,7 +45,7 @@ def archive(root: Path, hours: int, rows: int = 30) -> list[str]:
 def source_of(root: Path, lanes: int = 8, **how: Any) -> ArchiveSource:
     store = DirectoryStore(root)
     listing = listed(
-        "file:///x/", store.list(""), layout_of(""),
+        "file:///x/", store, layout_of(""),
         arrived_us=(None, None), most_lanes=lanes, drift_us=lanes * HOUR_US,
     )  # fmt: skip
     return ArchiveSource(listing, store, Reading(**how))
