@@ -385,8 +385,8 @@ class Closed:
 
 Output = Alert | Digest | AggregateRows | Events | Late | Reject
 VOLATILE = ("detected_at", "emitted_at")
-"""Fields of written incidents and rows that say when they were made. All others are the same in each
-run over the same events; of rows with one id the one made last counts."""
+"""Fields of written incidents and rows that say when they were made. All others are the same in
+each run over the same events; of rows with one id the one made last counts."""
 
 
 @dataclass(frozen=True, slots=True)
