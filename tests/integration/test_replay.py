@@ -88,11 +88,17 @@ def finished(service: Service, code: int = 0) -> str:
     return service.log.read_text()
 
 
+def killed_amid(service: Service, rows: Path) -> None:
+    """Kill a worker once rows are written."""
+    wait_until(lambda: rows.exists() and rows.stat().st_size > 0, "something is written")
+    os.kill(service.workers()[-1], signal.SIGKILL)
+
+
 def replayed(url: str, out: Path, *more: str) -> Sequence[str]:
     return ("replay", "ecommerce", url, "--sinks", f"file://{out}", *more)
 
 
-def test_a_replay_from_s3_finds_what_a_live_run_found_with_any_number_of_processes(
+def test_a_replay_from_s3_finds_what_a_live_run_found_whatever_processes_run_and_die(
     kinewax: Callable[..., Service],
     moto: Clients,
     unique_name: Callable[[str], str],
@@ -101,8 +107,9 @@ def test_a_replay_from_s3_finds_what_a_live_run_found_with_any_number_of_process
     objects, events = archive_of(minutes=30, a_minute=400)
     live = tmp_path / "live.jsonl"
     live.write_bytes(b"\n".join(events) + b"\n")
+    windows = ("--windows", "trade,user_actions,journeys,categories_hourly")
     source = ("--source", live.as_uri(), "--sinks", f"file://{tmp_path / 'live'}")
-    finished(kinewax("run", "ecommerce", *source))
+    finished(kinewax("run", "ecommerce", *source, *windows))
     assert sum(n for k, n in summary(tmp_path / "live")["ledger"].items() if "late" in k) == 0
     expected = results(tmp_path / "live")
     assert len(expected["alerts.jsonl"]) > 10
@@ -112,10 +119,15 @@ def test_a_replay_from_s3_finds_what_a_live_run_found_with_any_number_of_process
     s3.create_bucket(Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": "eu-west-1"})
     for key, content in objects.items():
         s3.put_object(Bucket=bucket, Key=key, Body=content)
-    for processes in (1, 2):
+    slow = ("--speed", "1000x", "--epoch-interval", "500ms")  # enough to be killed amid it
+    for processes, pace in ((1, ()), (2, ()), (3, slow)):
         out = tmp_path / f"out{processes}"
-        more = ("--processes", str(processes), "--endpoint-url", moto.endpoint)
-        said = finished(kinewax(*replayed(f"s3://{bucket}/raw/", out, *more)))
+        more = ("--processes", str(processes), "--endpoint-url", moto.endpoint, *pace, *windows)
+        service = kinewax(*replayed(f"s3://{bucket}/raw/", out, *more))
+        if pace:
+            killed_amid(service, out / "aggregates/trade.jsonl")
+        said = finished(service)
+        assert summary(out)["run"]["restarts"] >= bool(pace)
         assert "the ledger balances" in said
         assert results(out) == expected
         ledger = summary(out)["ledger"]
@@ -131,9 +143,7 @@ def test_a_kill_amid_an_object_changes_nothing(
     out = tmp_path / "out"
     more = ("--recovery", str(tmp_path / "recovery"), "--epoch-interval", "100ms")
     service = kinewax(*replayed(url, out, "--processes", "2", *more))
-    trade = out / "aggregates/trade.jsonl"
-    wait_until(lambda: trade.exists() and trade.stat().st_size > 0, "something is written")
-    os.kill(service.workers()[-1], signal.SIGKILL)
+    killed_amid(service, out / "aggregates/trade.jsonl")
     finished(service)
     assert summary(out)["run"]["restarts"] >= 1
     assert results(out) == results(tmp_path / "whole")
@@ -203,9 +213,7 @@ def test_duplicates_in_other_objects_are_dropped_by_name_whatever_dies(
     service = kinewax(
         "replay", domain, url, "--sinks", out.as_uri(), "--processes", "2", *more, *slow
     )
-    users = out / "aggregates/users.jsonl"
-    wait_until(lambda: users.exists() and users.stat().st_size > 0, "something is written")
-    os.kill(service.workers()[0], signal.SIGKILL)
+    killed_amid(service, out / "aggregates/users.jsonl")
     finished(service)
     found = summary(out)
     assert found["run"]["restarts"] >= 1
