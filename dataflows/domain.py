@@ -8,31 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
 
-from dataflows.window_checks import fields_used, repeated, window_problems
+from dataflows.alarm_checks import detector_problems, rule_problems
+from dataflows.problems import DomainError, Problem, nearest, repeated
+from dataflows.value_checks import value_problems
+from dataflows.window_checks import fields_used, window_problems
 from errors import SettingsError
 from operators.access_log import AccessLogFormat
 from operators.decode import ARRIVAL
-from operators.feature_spec import DetectorSpec, KeyForest, RecordForest, StreamForest, config_of
+from operators.feature_spec import DetectorSpec, RecordForest, StreamForest
 from operators.session_spec import AnyWindow, SessionWindow
-from operators.spec import (
-    Allow,
-    Count,
-    Distinct,
-    Field,
-    First,
-    Last,
-    Level,
-    Ratio,
-    Sum,
-    Threshold,
-    Value,
-    Window,
-    Without,
-)
-
-_GROWING = (Count, Sum, Distinct)
+from operators.spec import Allow, Field, Level, Ratio, Threshold, Window
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +60,7 @@ class Domain:
         """Refuse a declaration that contradicts itself or refers to what isn't declared."""
         problems = list(self._problems())
         if problems:
-            msg = f"domain {self.name}: {problems[0]}"
-            raise SettingsError(msg, problems=tuple(f"domain {self.name}: {p}" for p in problems))
+            raise DomainError(self.name, problems)
 
     @property
     def field_by_name(self) -> dict[str, Field]:
@@ -167,110 +152,56 @@ class Domain:
             ),
         )
 
-    def _problems(self) -> Iterator[str]:
-        yield from repeated("field", [field.name for field in self.fields])
-        # A detector's rows are written under its name, beside those of windows.
-        aggregates = [one.name for one in (*self.all_windows, *self.detectors)]
-        yield from repeated("window or detector", aggregates)
-        yield from repeated("rule or detector", [alarm.name for alarm in self.alarms])
-        if not self.times:
-            yield "no event time is declared"
-        for name in self.times:
-            if name in self.field_by_name:
-                yield f"the event time {name} can't be a field, too"
-        id_field = self.field_by_name.get(self.event_id)
-        if self.event_id and (id_field is None or id_field.kind == "decimal"):
-            yield f"the event id {self.event_id!r} is no declared text or integer"
-        for allow in self.allow:
-            if allow.field not in self.field_by_name or (
-                self.field_by_name[allow.field].kind != "text"
-            ):
-                yield f"{allow.field!r}, by which clients are allowed, is no declared text"
+    def _problems(self) -> Iterator[Problem]:
+        """Find all that is wrong, each thing once: what is of a wrong kind isn't looked into."""
+        misfits = list(value_problems(self))
+        yield from misfits
+        if any(not problem.inside for problem in misfits):
+            return  # of this domain there is not even a list of windows
+        unsound = {id(problem.inside[0]) for problem in misfits}
+        windows = {window.name: window for window in self.windows}
+        yield from self._name_problems()
+        yield from self._event_problems()
         for window in self.all_windows:
-            yield from window_problems(window, self.field_by_name)
-        for rule in self.rules:
-            yield from self._rule_problems(rule)
-        for detector in self.detectors:
-            yield from self._detector_problems(detector)
+            if id(window) not in unsound:
+                yield from window_problems(window, self.field_by_name)
+        for alarm in self.alarms:
+            named = alarm.windows if not isinstance(alarm, Threshold | Ratio) else (alarm.window,)
+            if unsound.intersection(map(id, (alarm, *(windows.get(name) for name in named)))):
+                continue
+            if isinstance(alarm, Threshold | Ratio):
+                yield from rule_problems(alarm, windows)
+            else:
+                yield from detector_problems(alarm, windows, self.field_by_name)
 
-    def _rule_problems(self, rule: Threshold | Ratio) -> Iterator[str]:
-        windows = {window.name: window for window in self.windows}
-        if rule.window not in windows:
-            yield f"rule {rule.name} watches {rule.window!r}, which is not declared"
-            return
-        values: dict[str, Value] = {value.name: value for value in windows[rule.window].values}
-        if isinstance(rule, Ratio):
-            for name in (rule.value, rule.of):
-                if not isinstance(values.get(name), Count):
-                    yield f"rule {rule.name} needs a count of {rule.window}, not {name!r}"
-        elif not isinstance(values.get(rule.value), _GROWING):
-            yield (
-                f"rule {rule.name} needs a count, sum or distinct count of {rule.window}, "
-                f"not {rule.value!r}"
-            )
-        yield from _limit_problems(f"rule {rule.name}", rule.levels)
+    def _name_problems(self) -> Iterator[Problem]:
+        yield from repeated("field", [field.name for field in self.fields], self.fields)
+        # A detector's rows are written under its name, beside those of windows.
+        aggregates = (*self.all_windows, *self.detectors)
+        yield from repeated("window or detector", [one.name for one in aggregates], aggregates)
+        yield from repeated("rule or detector", [one.name for one in self.alarms], self.alarms)
+        for one in (*self.fields, *self.all_windows, *self.alarms):
+            if not one.name.isidentifier():
+                hint = "make it of letters, digits and _"
+                yield Problem(f"{one.name!r} can't be a name", hint, (one,), one.name)
 
-    def _detector_problems(self, detector: DetectorSpec) -> Iterator[str]:
-        what = f"detector {detector.name}"
-        yield from repeated(f"column of {what}", detector.columns)
-        if not detector.columns:
-            yield f"{what} sees nothing"
-            return
-        try:
-            config_of(detector)
-        except SettingsError as error:
-            yield f"{what}: {error}"
-        windows = {window.name: window for window in self.windows}
-        undeclared = [name for name in detector.windows if name not in windows]
-        for name in undeclared:
-            yield f"{what} needs the window {name!r}, which is not declared"
-        if undeclared:
-            return
-        match detector:
-            case StreamForest():
-                yield from self._stream_problems(detector, windows)
-            case KeyForest():
-                numbers = {
-                    value.name
-                    for value in windows[detector.window].values
-                    if not isinstance(value, First | Last | Without)
-                }
-                for name in detector.values:
-                    if name not in numbers:
-                        yield f"{what} needs a number of {detector.window}, not {name!r}"
-                if detector.max_keys < 1:
-                    yield f"{what} keeps {detector.max_keys} keys: it must be 1 or more"
-            case RecordForest():
-                for name in (*detector.fields, *detector.key):
-                    if name not in self.field_by_name:
-                        yield f"{what} uses the field {name!r}, which is not declared"
-                    elif name in detector.fields and self.field_by_name[name].kind == "text":
-                        yield f"{what} needs a number, not the text {name}"
-
-    def _stream_problems(
-        self, detector: StreamForest, windows: Mapping[str, Window]
-    ) -> Iterator[str]:
-        what = f"detector {detector.name}"
-        lengths = {windows[name].length_seconds for name in detector.windows}
-        if len(lengths) > 1:
-            yield f"{what} needs windows of one length, not of {sorted(lengths)} s"
-        for feature in detector.features:
-            values = {value.name: value for value in windows[feature.window].values}
-            for name in feature.values:
-                if not self._is_whole(values.get(name)):
-                    yield (
-                        f"{feature.name} of {what} needs a count, or a sum of whole numbers, "
-                        f"of {feature.window}, not {name!r}"
-                    )
-
-    def _is_whole(self, value: Value | None) -> bool:
-        if isinstance(value, Sum):
-            return value.of in self.field_by_name and self.field_by_name[value.of].scale == 0
-        return isinstance(value, Count)
-
-
-def _limit_problems(what: str, levels: Sequence[Level]) -> Iterator[str]:
-    limits = [level.above for level in levels]
-    is_ascending = all(lower < upper for lower, upper in pairwise(limits))
-    if not (limits and limits[0] >= 0 and is_ascending):  # never true of nan
-        yield f"{what}: limits must ascend from 0 or more, not {limits}"
+    def _event_problems(self) -> Iterator[Problem]:
+        fields = self.field_by_name
+        if not self.times:
+            hint = 'name the text fields that can be it, as times=("sent_at",)'
+            yield Problem("no event time is declared", hint)
+        for name in self.times:
+            if name in fields:
+                hint = "a time is a text, as 2026-11-01T00:00:00Z; take it out of the fields"
+                what = f"the event time {name} can't be a field, too"
+                yield Problem(what, hint, (fields[name],), name)
+        id_field = fields.get(self.event_id)
+        if self.event_id and (id_field is None or id_field.kind == "decimal"):
+            hint = "" if id_field else nearest(self.event_id, fields, otherwise="fields")
+            what = f"the event id {self.event_id!r} is no declared text or integer"
+            yield Problem(what, hint, word=self.event_id)
+        for allow in self.allow:
+            if allow.field not in fields or fields[allow.field].kind != "text":
+                hint = "" if allow.field in fields else nearest(allow.field, fields)
+                what = f"{allow.field!r}, by which clients are allowed, is no declared text"
+                yield Problem(what, hint, (allow,), allow.field)

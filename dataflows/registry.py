@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import sys
 import traceback
+from collections.abc import Sequence
 from functools import cache
 from hashlib import blake2b
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
+from types import ModuleType
 
 from dataflows.access_logs import ACCESS_LOGS
+from dataflows.declared_at import DeclaredAt
 from dataflows.domain import Domain
 from dataflows.ecommerce import ECOMMERCE
+from dataflows.problems import DomainError, Problem
 from errors import SettingsError
 
 DOMAINS: dict[str, Domain] = {domain.name: domain for domain in (ECOMMERCE, ACCESS_LOGS)}
 
 _ATTRIBUTE = "DOMAIN"
+_PYTHON = "the file of a domain is Python and must run"
 
 
 def find_domain(name: str) -> Domain:
@@ -41,29 +46,68 @@ def find_domain(name: str) -> Domain:
 
 @cache
 def _load(path: Path, attribute: str) -> Domain:
-    module_name = f"kinewax_domain_{blake2b(str(path).encode(), digest_size=8).hexdigest()}"
-    spec = spec_from_file_location(module_name, path)
-    if spec is None or spec.loader is None or not path.is_file():
-        msg = f"there is no file {path}"
-        raise SettingsError(msg, hint="name the file of a domain, as ./my_domain.py:DOMAIN")
-    module = sys.modules[module_name] = module_from_spec(spec)
+    shown = _shown(path)
     try:
-        spec.loader.exec_module(module)
+        source = path.read_text(encoding="utf-8")
+        places = DeclaredAt(source)
+    except OSError as error:
+        msg = f"there is no file {shown}" if not path.exists() else f"{shown}: {error.strerror}"
+        raise SettingsError(
+            msg, hint="name the file of a domain, as ./my_domain.py:DOMAIN"
+        ) from error
+    except (SyntaxError, ValueError) as error:
+        line, what = getattr(error, "lineno", None) or 1, getattr(error, "msg", str(error))
+        msg = f"{shown}:{line}: {what}"
+        raise SettingsError(msg, hint=_PYTHON) from error
+    if refused := list(places.refused()):
+        raise _all(shown, refused)
+    try:
+        module = _run(path)
+    except DomainError as error:
+        raise _all(shown, [(places.line_of(one), one) for one in error.found]) from error
     except SettingsError:
-        raise  # the domain's own words on what is wrong with it
+        raise  # its own words
     except Exception as error:
         own = [
             one.lineno
             for one in traceback.extract_tb(error.__traceback__)
             if one.filename == str(path)
         ]
-        line = own[-1] if own else getattr(error, "lineno", 0)
-        msg = f"{path}, line {line}: {type(error).__name__}: {error}"
-        raise SettingsError(msg, hint="the file of a domain is Python and must run") from error
+        msg = f"{shown}:{own[-1] if own else 1}: {type(error).__name__}: {error}"
+        raise SettingsError(msg, hint=_PYTHON) from error
     domain = getattr(module, attribute, None)
     if not isinstance(domain, Domain):
         found = [name for name, value in vars(module).items() if isinstance(value, Domain)]
-        msg = f"{path} has no domain {attribute!r}"
+        msg = f"{shown} has no domain {attribute!r}"
         hint = f"it has {', '.join(found)}" if found else "give it DOMAIN = Domain(...)"
         raise SettingsError(msg, hint=hint)
+    if domain.name in DOMAINS:
+        msg = f"{shown}: a domain of kinewax has the name {domain.name!r}"
+        raise SettingsError(msg, hint="give yours a name of its own: it is part of every id")
     return domain
+
+
+def _run(path: Path) -> ModuleType:
+    module_name = f"kinewax_domain_{blake2b(str(path).encode(), digest_size=8).hexdigest()}"
+    spec = spec_from_file_location(module_name, path)
+    assert spec is not None, "a path that ends in .py has a loader"
+    assert spec.loader is not None, "likewise"
+    module = sys.modules[module_name] = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def _all(shown: str, found: Sequence[tuple[int | None, Problem]]) -> SettingsError:
+    """Return an error with a line for each problem, in the order of the file."""
+    ordered = sorted(found, key=lambda one: one[0] or 0)
+    lines = [
+        f"{shown}: {problem}" if line is None else f"{shown}:{line}: {problem}"
+        for line, problem in ordered
+    ]
+    return SettingsError(lines[0], problems=tuple(lines))
+
+
+def _shown(path: Path) -> str:
+    """Return a path as people write it: from here, if it lies below."""
+    here = Path.cwd()
+    return f"./{path.relative_to(here)}" if path.is_relative_to(here) else str(path)

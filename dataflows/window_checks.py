@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 
+from dataflows.problems import Problem, repeated, undeclared_field
 from operators.hyperloglog import LEAST_BITS, MOST_BITS
 from operators.session_spec import AnyWindow, FirstText, LastText, SessionValue
 from operators.spec import (
@@ -27,83 +27,133 @@ def fields_used(window: AnyWindow) -> list[str]:
     if window.where is not None:
         used.append(window.where.field)
     for value in window.values:
-        if isinstance(value, First | Last | Without):
-            continue
-        if not isinstance(value, Count):
-            used.append(value.of)
-        where = _where(value)
-        if where is not None:
-            used.append(where.field)
+        used += _fields_of_value(value)
     return used
 
 
-def window_problems(window: AnyWindow, fields: Mapping[str, Field]) -> Iterator[str]:
-    """Yield what contradicts itself or refers to what isn't declared.
+def window_problems(window: AnyWindow, fields: Mapping[str, Field]) -> Iterator[Problem]:
+    """Find what contradicts itself or refers to what isn't declared.
 
     Args:
         window: Which.
         fields: The domain's fields, by name.
     """
-    undeclared = [name for name in fields_used(window) if name not in fields]
-    for name in undeclared:
-        yield f"window {window.name} uses the field {name!r}, which is not declared"
-    yield from repeated(f"value of {window.name}", [value.name for value in window.values])
+    what = f"window {window.name}"
+    for name in window.key:
+        if name not in fields:
+            yield undeclared_field(what, name, fields, (window,))
+    yield from repeated(
+        f"value of {window.name}",
+        [value.name for value in window.values],
+        window.values,
+        (window,),
+    )
     if isinstance(window, Window):
         yield from _tumbling_problems(window)
     elif not window.key:
-        yield f"window {window.name} has no key"
+        yield Problem(f"{what} has no key", "name the fields whose visits it has", (window,))
     elif window.gap_seconds < 1:
-        yield f"window {window.name} has a gap of {window.gap_seconds} s: it must be 1 or more"
-    for value in window.values if not undeclared else ():
+        gap = window.gap_seconds
+        yield Problem(
+            f"{what} has a gap of {gap} s: it must be 1 or more", inside=(window,), word=gap
+        )
+    for value in window.values:
         yield from _value_problems(window, value, fields)
-    if window.where is not None and not undeclared and fields[window.where.field].kind != "text":
-        yield f"window {window.name} can filter by a text, not {window.where.field}"
+    if window.where is not None:
+        yield from _filter_problems(what, window.where.field, fields, (window, window.where))
 
 
-def repeated(what: str, names: Sequence[str]) -> Iterator[str]:
-    """Yield the names that stand more than once."""
-    for name, count in Counter(names).items():
-        if count > 1:
-            yield f"there is more than one {what} {name!r}"
-
-
-def _tumbling_problems(window: Window) -> Iterator[str]:
+def _tumbling_problems(window: Window) -> Iterator[Problem]:
+    what = f"window {window.name}"
+    hint = "write groups=1"
+    for name, least in (("length_seconds", 1), ("groups", 1), ("top", 0), ("interim_seconds", 0)):
+        number = getattr(window, name)
+        if number < least:
+            yield Problem(
+                f"{what}: {name} is {number}: it must be {least} or more",
+                inside=(window,),
+                word=number,
+            )
     if not window.key and window.groups != 1:
-        yield f"window {window.name} has no key and so needs one group"
+        yield Problem(f"{what} has no key and so needs one group", hint, (window,))
     if window.top and window.groups != 1:
-        yield f"window {window.name} writes its top {window.top} keys and so needs one group"
+        top = window.top
+        yield Problem(
+            f"{what} writes its top {top} keys and so needs one group", hint, (window,), top
+        )
     if window.interim_seconds and (window.top or not window.emit):
-        yield f"window {window.name} can't write interim rows: it writes only some keys, or none"
+        yield Problem(
+            f"{what} can't write interim rows: it writes only some keys, or none",
+            "leave interim_seconds out",
+            (window,),
+            window.interim_seconds,
+        )
 
 
 def _value_problems(
     window: AnyWindow, value: Value | SessionValue, fields: Mapping[str, Field]
-) -> Iterator[str]:
-    what = f"{value.name} of {window.name}"
+) -> Iterator[Problem]:
+    what, inside = f"{value.name} of {window.name}", (window, value)
     match value:
-        case First() | Last() | Distinct():
-            return
-        case ApproxDistinct(bits=bits):
-            if not LEAST_BITS <= bits <= MOST_BITS:
-                yield f"{what} needs {LEAST_BITS} to {MOST_BITS} bits, not {bits}"
-            return
-        case FirstText() | LastText():
-            if fields[value.of].kind != "text":
-                yield f"{what} needs a text, not the number {value.of}"
-            return
+        case ApproxDistinct(bits=bits) if not LEAST_BITS <= bits <= MOST_BITS:
+            yield Problem(
+                f"{what} needs {LEAST_BITS} to {MOST_BITS} bits, not {bits}",
+                inside=inside,
+                word=bits,
+            )
         case Without():
-            counts = {one.name for one in window.values if isinstance(one, Count)}
+            counts = [one.name for one in window.values if isinstance(one, Count)]
             for name in (value.some, value.none):
                 if name not in counts:
-                    yield f"{what} needs a count, not {name!r}"
-            return
-        case Count():
-            pass
-        case _:
-            if fields[value.of].kind == "text":
-                yield f"{what} needs a number, not the text {value.of}"
-    if value.where is not None and fields[value.where.field].kind != "text":
-        yield f"{what} can filter by a text, not {value.where.field}"
+                    yield Problem(
+                        f"{what} needs a count, not {name!r}",
+                        f"counts of {window.name}: {', '.join(counts) or 'none'}",
+                        inside,
+                        name,
+                    )
+    of = _of(value)
+    if of is not None:
+        yield from _of_problems(what, value, of, fields, inside)
+    where = _where(value)
+    if where is not None:
+        yield from _filter_problems(what, where.field, fields, (*inside, where))
+
+
+def _of_problems(
+    what: str,
+    value: Value | SessionValue,
+    of: str,
+    fields: Mapping[str, Field],
+    inside: tuple[object, ...],
+) -> Iterator[Problem]:
+    field = fields.get(of)
+    if field is None:
+        yield undeclared_field(what, of, fields, inside)
+    elif isinstance(value, FirstText | LastText):
+        if field.kind in ("integer", "decimal"):
+            yield Problem(f"{what} needs a text, not the number {of}", inside=inside, word=of)
+    elif not isinstance(value, Distinct | ApproxDistinct) and field.kind == "text":
+        hint = "declare it as an integer or a decimal, if it is one"
+        yield Problem(f"{what} needs a number, not the text {of}", hint, inside, of)
+
+
+def _filter_problems(
+    what: str, name: str, fields: Mapping[str, Field], inside: tuple[object, ...]
+) -> Iterator[Problem]:
+    if name not in fields:
+        yield undeclared_field(what, name, fields, inside)
+    elif fields[name].kind in ("integer", "decimal"):
+        hint = "declare the field as a text: numbers are then written as they came"
+        yield Problem(f"{what} can filter by a text, not {name}", hint, inside, name)
+
+
+def _fields_of_value(value: Value | SessionValue) -> list[str]:
+    of, where = _of(value), _where(value)
+    return [name for name in (of, None if where is None else where.field) if name is not None]
+
+
+def _of(value: Value | SessionValue) -> str | None:
+    return None if isinstance(value, Count | First | Last | Without) else value.of
 
 
 def _where(value: Value | SessionValue) -> Where | None:

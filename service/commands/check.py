@@ -1,4 +1,4 @@
-"""`kinewax check`: settings, resources and permissions, before anything runs."""
+"""`kinewax check`: domain, settings, resources and permissions, before anything runs."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ import orjson
 import typer
 from rich.console import Console
 
+from dataflows.domain import Domain
+from dataflows.registry import find_domain
 from service.aws import Aws
 from service.check import Finding, probes_of, run_probe
 from service.commands.run import DOMAIN_HELP, load
@@ -22,7 +24,10 @@ _MISSING_EXIT = 3
 
 def check(
     domain: Annotated[str, typer.Argument(help=DOMAIN_HELP)],
-    source: Annotated[str, typer.Option(help="kinesis://STREAM, file:///PATH, or -.")],
+    source: Annotated[
+        str | None,
+        typer.Option(help="kinesis://STREAM, file:///PATH, or -; without it, only the domain."),
+    ] = None,
     sinks: Annotated[list[str] | None, typer.Option(help="aws, stdout, file:///DIR. [aws]")] = None,
     config: Annotated[Path | None, typer.Option(help="A TOML file with settings.")] = None,
     endpoint_url: Annotated[str | None, typer.Option(help="Address of a local AWS server.")] = None,
@@ -30,8 +35,14 @@ def check(
 ) -> None:
     """Try each call that a run needs, in its least harmful form, and say what is missing.
 
+    All that is wrong with a domain of one's own is told first, line by line of its file; without
+    --source nothing else is looked at.
+
     Example: kinewax check ecommerce --source kinesis://ecommerce-raw-user-activity-stream-1
     """
+    if source is None:
+        _tell(find_domain(domain), as_json=as_json)
+        return
     given = {
         "sinks.to": ("--sinks", ",".join(sinks) if sinks else "aws"),
         "aws.endpoint_url": ("--endpoint-url", endpoint_url),
@@ -53,6 +64,27 @@ def check(
         raise typer.Exit(_MISSING_EXIT)
     if outcomes - {"ok"}:
         raise typer.Exit(1)
+
+
+def _tell(domain: Domain, *, as_json: bool) -> None:
+    """Say what a sound domain declares."""
+    declared = {
+        "fields": [field.name for field in domain.fields],
+        "times": list(domain.times),
+        "windows": [window.name for window in domain.windows],
+        "sessions": [session.name for session in domain.sessions],
+        "rules": [rule.name for rule in domain.rules],
+        "detectors": [detector.name for detector in domain.detectors],
+    }
+    if as_json:
+        content = {"domain": domain.name, **declared}
+        sys.stdout.buffer.write(orjson.dumps(content, option=orjson.OPT_APPEND_NEWLINE))
+        return
+    console = Console(highlight=False)
+    console.print(f"domain {domain.name} is sound", markup=False, soft_wrap=True)
+    for what, names in declared.items():
+        if names:
+            console.print(f"{what:<10}{', '.join(names)}", markup=False, soft_wrap=True)
 
 
 def _show(findings: list[Finding]) -> None:

@@ -213,3 +213,39 @@ def test_a_run_whose_stream_is_missing_exits_with_3_and_names_it(kinewax, accoun
     assert ended.returncode == 3
     assert "nowhere" in ended.stderr
     assert len(ended.stderr.strip().splitlines()) == 2
+
+
+def test_a_domain_alone_is_checked_without_any_account(kinewax) -> None:
+    ended = kinewax.run("check", "ecommerce")
+
+    assert ended.returncode == 0
+    assert ended.stdout.startswith("domain ecommerce is sound\n")
+    assert json.loads(kinewax.run("check", "ecommerce", "--json").stdout)["rules"] == [
+        "high_volume"
+    ]
+
+
+@pytest.mark.parametrize("command", ["check", "run"])
+def test_all_that_is_wrong_with_a_file_is_told_line_by_line(kinewax, tmp_path, command) -> None:
+    path = tmp_path / "mine.py"
+    path.write_text(
+        "from dataflows.domain import Domain\n"
+        "from operators.spec import Count, Field, Window\n"
+        "DOMAIN = Domain(\n"
+        "    name='mine',\n"
+        "    summary='',\n"
+        "    fields=(Field('user', 'integer'),),\n"
+        "    times=(),\n"
+        "    windows=(Window('users', 10, ('usr',), (Count('n'),)),),\n"
+        "    rules=(),\n"
+        ")\n"
+    )
+
+    source = () if command == "check" else ("--source", "file:///nowhere.jsonl")
+    ended = kinewax.run(command, f"{path}:DOMAIN", *source)
+
+    assert ended.returncode == 2
+    first, second = ended.stderr.strip().splitlines()
+    assert first.startswith(f"error: ./mine.py:3: no event time is declared; ")
+    assert second.startswith(f"error: ./mine.py:8: window users uses the field 'usr', ")
+    assert second.endswith("did you mean 'user'?")
