@@ -29,8 +29,8 @@ class Domain:
         name: Its name on the command line, in ids and labels.
         summary: One line for `--help`.
         fields: The fields of an event that anything below uses.
-        times: Text fields that can be the event time, the default first. A run may also choose
-            `arrival`.
+        times: Text fields that can be the event time, by name or path, the default first. A run
+            may also choose `arrival`, which is the default if it stands first.
         windows: What is counted.
         sessions: What is counted by visit: until a key has been quiet for a while.
         rules: What is alarming about a key.
@@ -80,7 +80,12 @@ class Domain:
     @property
     def time_choices(self) -> tuple[str, ...]:
         """What a run may take for event time, the default first."""
-        return (*self.times, ARRIVAL)
+        return tuple(dict.fromkeys((*self.times, ARRIVAL)))
+
+    @property
+    def own_times(self) -> tuple[str, ...]:
+        """What events themselves can say of their time: all but their arrival."""
+        return tuple(name for name in self.times if name != ARRIVAL)
 
     def fields_of(self, windows: Sequence[AnyWindow]) -> tuple[Field, ...]:
         """Return the fields that these windows and their detectors use, in declaration order."""
@@ -195,6 +200,15 @@ class Domain:
                 hint = "a time is a text, as 2026-11-01T00:00:00Z; take it out of the fields"
                 what = f"the event time {name} can't be a field, too"
                 yield Problem(what, hint, (fields[name],), name)
+        taken: dict[tuple[str, ...], Field] = {}
+        for field in self.fields:
+            for steps, other in taken.items():
+                shorter = min(len(steps), len(field.steps))
+                if other.name != field.name and steps[:shorter] == field.steps[:shorter]:
+                    what = f"{field.name} lies where {other.name} does: {field.place}"
+                    hint = "give each its own path; an object with fields of its own is none"
+                    yield Problem(what, hint, (field,), field.name)
+            taken.setdefault(field.steps, field)
         id_field = fields.get(self.event_id)
         if self.event_id and (id_field is None or id_field.kind == "decimal"):
             hint = "" if id_field else nearest(self.event_id, fields, otherwise="fields")

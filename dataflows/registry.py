@@ -12,13 +12,14 @@ from pathlib import Path
 from types import ModuleType
 
 from dataflows.access_logs import ACCESS_LOGS
+from dataflows.clickstream import CLICKSTREAM
 from dataflows.declared_at import DeclaredAt
 from dataflows.domain import Domain
 from dataflows.ecommerce import ECOMMERCE
 from dataflows.problems import DomainError, Problem
 from errors import SettingsError
 
-DOMAINS: dict[str, Domain] = {domain.name: domain for domain in (ECOMMERCE, ACCESS_LOGS)}
+DOMAINS: dict[str, Domain] = {one.name: one for one in (ECOMMERCE, ACCESS_LOGS, CLICKSTREAM)}
 
 _ATTRIBUTE = "DOMAIN"
 _PYTHON = "the file of a domain is Python and must run"

@@ -12,14 +12,14 @@ from pathlib import Path
 
 from dataflows.registry import DOMAINS
 from service.warehouse import athena, redshift
-from service.warehouse.tables import CLICKSTREAM, events_of, rows_of
+from service.warehouse.tables import events_of, rows_of
 
 DEPLOY = Path(__file__).resolve().parent
 _NOTE = "-- Written by `make docs` from dataflows/ and service/warehouse/: change those instead.\n"
 
 ROWS = [rows_of(domain) for domain in DOMAINS.values()]
 # Access logs are archived as lines, which are no events before kinewax has read them.
-EVENTS = [*(events_of(one) for one in DOMAINS.values() if one.format is None), CLICKSTREAM]
+EVENTS = [events_of(one) for one in DOMAINS.values() if one.format is None]
 
 
 def main() -> None:

@@ -149,7 +149,8 @@ def _domain(domain: Domain) -> Iterator[str]:
     yield from _head("Field", "Type", "Required", "What it is")
     for field in domain.fields:
         kind = f"{field.kind}, {field.scale} places" if field.scale else field.kind
-        yield _row(f"`{field.name}`", kind, "yes" if field.required else "no", field.doc)
+        name = f"`{field.name}`, in JSON `{field.path}`" if field.path else f"`{field.name}`"
+        yield _row(name, kind, "yes" if field.required else "no", field.doc)
     yield "\n### Windows\n"
     yield from _head("Window", "Length", "By", "Values", "Written", "What it is")
     for window in domain.windows:

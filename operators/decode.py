@@ -11,11 +11,10 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from operator import attrgetter
-from typing import Annotated, Any, Protocol
+from typing import Any, Protocol
 
 import msgspec
 import numpy as np
@@ -23,6 +22,7 @@ import numpy as np
 from messages import Int64s, Lines, UInt64s
 from operators.codes import TextCodes
 from operators.event_time import parse_times
+from operators.shapes import Shape
 from operators.spec import Field
 
 REASONS = {
@@ -40,7 +40,6 @@ REASONS = {
 """Why an object is rejected: metric label, dead-letter field and ledger key."""
 
 _DECODE_ERRORS = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)  # deep nesting
-_INTEGER = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
 _EXACT_FLOAT_LIMIT = 2.0**51  # beyond, 0.01 * 100 can be off by one
 _NEXT_OBJECT = re.compile(r"[}\n][ \t\r]*+(?=\{)")  # looks at no character twice
 _NO_WHITE_SPACE = re.compile(r"[^ \t\r\n]")
@@ -121,19 +120,19 @@ class Decoder:
 
     Args:
         fields: The fields to decode.
-        time_field: The name of the text field with the event time, or `ARRIVAL`.
+        time_field: The text field with the event time, a name or a path; or `ARRIVAL`.
         texts: Where the codes of texts come from, and can be turned back.
     """
 
     def __init__(self, fields: Sequence[Field], time_field: str, texts: TextCodes) -> None:
         self._texts = texts
-        self._fields = tuple(field for field in fields if field.name != time_field)
+        own = [field for field in fields if field.name != time_field]
+        self._fields = {field.name: field for field in own}
         self._time_field = time_field
-        members = [_member(field) for field in self._fields]
         if time_field != ARRIVAL:
-            members.insert(0, (time_field, str))
-        event = msgspec.defstruct("Event", members, gc=False, kw_only=True)
-        decoder = msgspec.json.Decoder(event, strict=False)
+            own.insert(0, Field(time_field, "text"))
+        self._shape = Shape(own)
+        decoder = msgspec.json.Decoder(self._shape.struct, strict=False)
         self._decode, self._decode_lines = decoder.decode, decoder.decode_lines
 
     def decode(self, payloads: Sequence[bytes], arrival_us: Int64s | None) -> Decoded:
@@ -159,7 +158,7 @@ class Decoder:
             per_payload = np.ones(len(payloads), np.int64)
             per_payload[list(odd)] = list(odd.values())
             source = np.repeat(np.arange(len(payloads)), per_payload)
-        columns, bad_fields = self._columns(events)
+        columns, times, bad_fields = self._columns(events)
         for index, detail in found.undecodable.items():
             row = index if source is None else int(np.searchsorted(source, index))
             if index not in odd:  # those were decoded from text already
@@ -170,7 +169,7 @@ class Decoder:
                 raise ValueError(msg)
             times_us = arrival_us if source is None else arrival_us[source]
         else:
-            times_us, valid = parse_times(list(map(attrgetter(self._time_field), events)))
+            times_us, valid = parse_times(times)
             for row in np.flatnonzero(~valid).tolist():
                 bad_fields.setdefault(row, ("bad_time", f"`{self._time_field}` is not a time"))
         decoded = Decoded(
@@ -190,26 +189,30 @@ class Decoder:
 
     def _columns(
         self, events: Sequence[Any]
-    ) -> tuple[dict[str, Column], dict[int, tuple[str, str]]]:
-        """Return a column a field, and for each row with a bad value its reason and detail."""
+    ) -> tuple[dict[str, Column], list[str], dict[int, tuple[str, str]]]:
+        """Return a column a field, the times, and why rows with a bad value are bad."""
         size = len(events)
         columns: dict[str, Column] = {}
+        times: list[str] = []
         bad: dict[int, tuple[str, str]] = {}
-        for spec in self._fields:
-            values: Iterable[Any] = map(attrgetter(spec.name), events)
-            if not spec.required and spec.kind != "text":
-                values = (value or 0 for value in values)  # null is 0
+        for name, values in self._shape.columns(events):
+            if name == self._time_field:
+                times = list(values)
+                continue
+            spec = self._fields[name]
             if spec.kind == "text":
-                columns[spec.name] = self._texts.of(values, size)
-            elif spec.kind == "integer":
-                columns[spec.name] = np.fromiter(values, np.int64, size)
+                columns[name] = self._texts.of(values, size)
+                continue
+            numbers = values if spec.required else (value or 0 for value in values)  # null is 0
+            if spec.kind == "integer":
+                columns[name] = np.fromiter(numbers, np.int64, size)
             else:
-                numbers = np.fromiter(values, np.float64, size) * 10.0**spec.scale
-                exact = np.abs(numbers) < _EXACT_FLOAT_LIMIT  # False for NaN, too
+                scaled = np.fromiter(numbers, np.float64, size) * 10.0**spec.scale
+                exact = np.abs(scaled) < _EXACT_FLOAT_LIMIT  # False for NaN, too
                 for row in np.flatnonzero(~exact).tolist():
-                    bad.setdefault(row, ("bad_value", f"`{spec.name}` is out of range"))
-                columns[spec.name] = np.rint(np.where(exact, numbers, 0)).astype(np.int64)
-        return columns, bad
+                    bad.setdefault(row, ("bad_value", f"`{spec.place}` is out of range"))
+                columns[name] = np.rint(np.where(exact, scaled, 0)).astype(np.int64)
+        return columns, times, bad
 
     def _decode_buffer(self, lines: Lines, found: _Found) -> None:
         """Decode whole runs of lines in one call each; a run with a bad line, line by line."""
@@ -286,15 +289,6 @@ def _undecodable(payloads: Sequence[bytes], first: int) -> Iterator[tuple[int, s
                 payload.decode()
             except UnicodeDecodeError as error:
                 yield index, str(error)
-
-
-def _member(field: Field) -> tuple[str, Any] | tuple[str, Any, Any]:
-    """Return a struct member for msgspec; its types are Any to a type checker."""
-    kinds: dict[str, Any] = {"integer": _INTEGER, "decimal": float, "text": str}
-    kind = kinds[field.kind]
-    if field.required:
-        return (field.name, kind)
-    return (field.name, kind | None, "" if field.kind == "text" else 0)
 
 
 def _behind_white_space(text: str, place: int) -> int:

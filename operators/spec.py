@@ -19,13 +19,15 @@ class Field:
     Decoding is lax: a number may be written as a string, as CSV-born JSON does.
 
     Attributes:
-        name: Its name in the JSON object.
+        name: Its name in the JSON object, in keys and in rows.
         kind: `integer` (64 bits), `text`, or `decimal`: a fixed-point number kept as an integer
             of `scale` decimal places, so that sums don't depend on the order of their terms.
         required: Whether an object without it is rejected. An optional text is "" when it is
             missing or null, an optional number 0.
         scale: Decimal places of a `decimal`; further places are rounded half to even.
         doc: For the docs.
+        path: Where it is, if not at the top under its own name: as `event.type`, from the outside
+            in. What lies in an object that is missing or null is missing.
     """
 
     name: str
@@ -33,6 +35,17 @@ class Field:
     required: bool = True
     scale: int = 0
     doc: str = ""
+    path: str = ""
+
+    @property
+    def place(self) -> str:
+        """Where it is in the JSON object, as its path says it."""
+        return self.path or self.name
+
+    @property
+    def steps(self) -> tuple[str, ...]:
+        """The same, step by step."""
+        return tuple(self.place.split("."))
 
 
 @dataclass(frozen=True, slots=True)

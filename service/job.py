@@ -115,7 +115,7 @@ class Job:
         AllowList(domain.allow, self.settings.rules.allow, TextCodes())  # refuses what is wrong
         if self.settings.sinks.events:
             writer_of(domain, TextCodes())  # refuses it, too
-        historical = chosen in domain.times[1:]  # the first is stamped when the event is sent
+        historical = chosen in domain.own_times[1:]  # the first is stamped when the event is sent
         replay = self.replay
         if replay is not None and replay.processing_time:
             chosen = ARRIVAL
@@ -142,7 +142,7 @@ class Job:
     def is_historical(self) -> bool:
         """Whether the events' time has nothing to do with when they arrived."""
         chosen = self.settings.event_time.field
-        return chosen is not None and chosen in self.domain().times[1:]
+        return chosen is not None and chosen in self.domain().own_times[1:]
 
     def scope(self) -> Scope:
         """Return what this job makes of an archive."""

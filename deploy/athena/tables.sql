@@ -89,6 +89,41 @@ TBLPROPERTIES (
     'storage.location.template' = 's3://BUCKET/access_logs-aggregates/${delivered_on}/'
 );
 
+CREATE EXTERNAL TABLE IF NOT EXISTS kinewax.clickstream_rows (
+    row_id string,
+    domain string,
+    aggregate string,
+    window_start string,
+    window_end string,
+    events bigint,
+    searches bigint,
+    views bigint,
+    carts bigint,
+    checkouts bigint,
+    customers bigint,
+    product string,
+    amount double,
+    country_code string,
+    mean_amount double,
+    gender string,
+    traffic_origin string,
+    emitted_at string,
+    partial boolean
+)
+PARTITIONED BY (delivered_on string)
+ROW FORMAT SERDE 'org.openx.data.jsonserde.JsonSerDe'
+WITH SERDEPROPERTIES ('ignore.malformed.json' = 'true')
+LOCATION 's3://BUCKET/clickstream-aggregates/'
+TBLPROPERTIES (
+    'projection.enabled' = 'true',
+    'projection.delivered_on.type' = 'date',
+    'projection.delivered_on.format' = 'yyyy/MM/dd',
+    'projection.delivered_on.range' = '2026/01/01,NOW',
+    'projection.delivered_on.interval' = '1',
+    'projection.delivered_on.interval.unit' = 'DAYS',
+    'storage.location.template' = 's3://BUCKET/clickstream-aggregates/${delivered_on}/'
+);
+
 CREATE EXTERNAL TABLE IF NOT EXISTS kinewax.ecommerce_raw (
     txn_timestamp string,
     event_time string,

@@ -507,6 +507,176 @@ FROM (
 ) AS told
 WHERE nth = 1;
 
+CREATE OR REPLACE VIEW kinewax.clickstream_funnel_60s AS
+SELECT
+    row_id,
+    domain,
+    aggregate,
+    window_start,
+    window_end,
+    events,
+    searches,
+    views,
+    carts,
+    checkouts,
+    customers,
+    emitted_at,
+    partial
+FROM (
+    SELECT
+        row_id,
+        domain,
+        aggregate,
+        CAST(REPLACE(REPLACE(window_start, 'T', ' '), 'Z', '') AS TIMESTAMP) AS window_start,
+        CAST(REPLACE(REPLACE(window_end, 'T', ' '), 'Z', '') AS TIMESTAMP) AS window_end,
+        events,
+        searches,
+        views,
+        carts,
+        checkouts,
+        customers,
+        CAST(REPLACE(REPLACE(emitted_at, 'T', ' '), 'Z', '') AS TIMESTAMP) AS emitted_at,
+        partial,
+        ROW_NUMBER() OVER (PARTITION BY row_id, window_start ORDER BY REPLACE(emitted_at, 'Z', '') DESC) AS nth
+    FROM kinewax.clickstream_rows
+    WHERE domain = 'clickstream' AND aggregate = 'funnel_60s'
+) AS told
+WHERE nth = 1;
+
+CREATE OR REPLACE VIEW kinewax.clickstream_products_60s AS
+SELECT
+    row_id,
+    domain,
+    aggregate,
+    window_start,
+    window_end,
+    product,
+    searches,
+    views,
+    carts,
+    checkouts,
+    amount,
+    emitted_at,
+    partial
+FROM (
+    SELECT
+        row_id,
+        domain,
+        aggregate,
+        CAST(REPLACE(REPLACE(window_start, 'T', ' '), 'Z', '') AS TIMESTAMP) AS window_start,
+        CAST(REPLACE(REPLACE(window_end, 'T', ' '), 'Z', '') AS TIMESTAMP) AS window_end,
+        product,
+        searches,
+        views,
+        carts,
+        checkouts,
+        CAST(amount AS DECIMAL(19, 2)) AS amount,
+        CAST(REPLACE(REPLACE(emitted_at, 'T', ' '), 'Z', '') AS TIMESTAMP) AS emitted_at,
+        partial,
+        ROW_NUMBER() OVER (PARTITION BY row_id, window_start ORDER BY REPLACE(emitted_at, 'Z', '') DESC) AS nth
+    FROM kinewax.clickstream_rows
+    WHERE domain = 'clickstream' AND aggregate = 'products_60s'
+) AS told
+WHERE nth = 1;
+
+CREATE OR REPLACE VIEW kinewax.clickstream_countries_60s AS
+SELECT
+    row_id,
+    domain,
+    aggregate,
+    window_start,
+    window_end,
+    country_code,
+    events,
+    checkouts,
+    amount,
+    mean_amount,
+    emitted_at,
+    partial
+FROM (
+    SELECT
+        row_id,
+        domain,
+        aggregate,
+        CAST(REPLACE(REPLACE(window_start, 'T', ' '), 'Z', '') AS TIMESTAMP) AS window_start,
+        CAST(REPLACE(REPLACE(window_end, 'T', ' '), 'Z', '') AS TIMESTAMP) AS window_end,
+        country_code,
+        events,
+        checkouts,
+        CAST(amount AS DECIMAL(19, 2)) AS amount,
+        mean_amount,
+        CAST(REPLACE(REPLACE(emitted_at, 'T', ' '), 'Z', '') AS TIMESTAMP) AS emitted_at,
+        partial,
+        ROW_NUMBER() OVER (PARTITION BY row_id, window_start ORDER BY REPLACE(emitted_at, 'Z', '') DESC) AS nth
+    FROM kinewax.clickstream_rows
+    WHERE domain = 'clickstream' AND aggregate = 'countries_60s'
+) AS told
+WHERE nth = 1;
+
+CREATE OR REPLACE VIEW kinewax.clickstream_genders_60s AS
+SELECT
+    row_id,
+    domain,
+    aggregate,
+    window_start,
+    window_end,
+    gender,
+    events,
+    checkouts,
+    amount,
+    emitted_at,
+    partial
+FROM (
+    SELECT
+        row_id,
+        domain,
+        aggregate,
+        CAST(REPLACE(REPLACE(window_start, 'T', ' '), 'Z', '') AS TIMESTAMP) AS window_start,
+        CAST(REPLACE(REPLACE(window_end, 'T', ' '), 'Z', '') AS TIMESTAMP) AS window_end,
+        gender,
+        events,
+        checkouts,
+        CAST(amount AS DECIMAL(19, 2)) AS amount,
+        CAST(REPLACE(REPLACE(emitted_at, 'T', ' '), 'Z', '') AS TIMESTAMP) AS emitted_at,
+        partial,
+        ROW_NUMBER() OVER (PARTITION BY row_id, window_start ORDER BY REPLACE(emitted_at, 'Z', '') DESC) AS nth
+    FROM kinewax.clickstream_rows
+    WHERE domain = 'clickstream' AND aggregate = 'genders_60s'
+) AS told
+WHERE nth = 1;
+
+CREATE OR REPLACE VIEW kinewax.clickstream_origins_60s AS
+SELECT
+    row_id,
+    domain,
+    aggregate,
+    window_start,
+    window_end,
+    traffic_origin,
+    events,
+    checkouts,
+    amount,
+    emitted_at,
+    partial
+FROM (
+    SELECT
+        row_id,
+        domain,
+        aggregate,
+        CAST(REPLACE(REPLACE(window_start, 'T', ' '), 'Z', '') AS TIMESTAMP) AS window_start,
+        CAST(REPLACE(REPLACE(window_end, 'T', ' '), 'Z', '') AS TIMESTAMP) AS window_end,
+        traffic_origin,
+        events,
+        checkouts,
+        CAST(amount AS DECIMAL(19, 2)) AS amount,
+        CAST(REPLACE(REPLACE(emitted_at, 'T', ' '), 'Z', '') AS TIMESTAMP) AS emitted_at,
+        partial,
+        ROW_NUMBER() OVER (PARTITION BY row_id, window_start ORDER BY REPLACE(emitted_at, 'Z', '') DESC) AS nth
+    FROM kinewax.clickstream_rows
+    WHERE domain = 'clickstream' AND aggregate = 'origins_60s'
+) AS told
+WHERE nth = 1;
+
 CREATE OR REPLACE VIEW kinewax.ecommerce_events AS
 SELECT
     event_at,

@@ -22,3 +22,14 @@ DELETE FROM kinewax.access_logs_rows
 USING newest
 WHERE access_logs_rows.row_id = newest.row_id
     AND access_logs_rows.emitted_at < newest.emitted_at;
+
+WITH newest AS (
+    SELECT row_id, MAX(emitted_at) AS emitted_at
+    FROM kinewax.clickstream_rows
+    GROUP BY row_id
+    HAVING COUNT(*) > 1
+)
+DELETE FROM kinewax.clickstream_rows
+USING newest
+WHERE clickstream_rows.row_id = newest.row_id
+    AND clickstream_rows.emitted_at < newest.emitted_at;

@@ -573,6 +573,200 @@ FROM (
 ) AS told
 WHERE nth = 1;
 
+CREATE TABLE IF NOT EXISTS kinewax.clickstream_rows (
+    row_id VARCHAR(65535) NOT NULL,
+    domain VARCHAR(65535) NOT NULL,
+    aggregate VARCHAR(65535) NOT NULL,
+    window_start TIMESTAMP NOT NULL,
+    window_end TIMESTAMP NOT NULL,
+    events BIGINT,
+    searches BIGINT,
+    views BIGINT,
+    carts BIGINT,
+    checkouts BIGINT,
+    customers BIGINT,
+    product VARCHAR(65535),
+    amount DECIMAL(19, 2),
+    country_code VARCHAR(65535),
+    mean_amount DOUBLE PRECISION,
+    gender VARCHAR(65535),
+    traffic_origin VARCHAR(65535),
+    emitted_at TIMESTAMP NOT NULL,
+    partial BOOLEAN
+)
+DISTSTYLE KEY DISTKEY (row_id)
+COMPOUND SORTKEY (aggregate, window_start);
+
+CREATE OR REPLACE VIEW kinewax.clickstream_funnel_60s AS
+SELECT
+    row_id,
+    domain,
+    aggregate,
+    window_start,
+    window_end,
+    events,
+    searches,
+    views,
+    carts,
+    checkouts,
+    customers,
+    emitted_at,
+    partial
+FROM (
+    SELECT
+        row_id,
+        domain,
+        aggregate,
+        window_start,
+        window_end,
+        events,
+        searches,
+        views,
+        carts,
+        checkouts,
+        customers,
+        emitted_at,
+        partial,
+        ROW_NUMBER() OVER (PARTITION BY row_id, window_start ORDER BY emitted_at DESC) AS nth
+    FROM kinewax.clickstream_rows
+    WHERE domain = 'clickstream' AND aggregate = 'funnel_60s'
+) AS told
+WHERE nth = 1;
+
+CREATE OR REPLACE VIEW kinewax.clickstream_products_60s AS
+SELECT
+    row_id,
+    domain,
+    aggregate,
+    window_start,
+    window_end,
+    product,
+    searches,
+    views,
+    carts,
+    checkouts,
+    amount,
+    emitted_at,
+    partial
+FROM (
+    SELECT
+        row_id,
+        domain,
+        aggregate,
+        window_start,
+        window_end,
+        product,
+        searches,
+        views,
+        carts,
+        checkouts,
+        amount,
+        emitted_at,
+        partial,
+        ROW_NUMBER() OVER (PARTITION BY row_id, window_start ORDER BY emitted_at DESC) AS nth
+    FROM kinewax.clickstream_rows
+    WHERE domain = 'clickstream' AND aggregate = 'products_60s'
+) AS told
+WHERE nth = 1;
+
+CREATE OR REPLACE VIEW kinewax.clickstream_countries_60s AS
+SELECT
+    row_id,
+    domain,
+    aggregate,
+    window_start,
+    window_end,
+    country_code,
+    events,
+    checkouts,
+    amount,
+    mean_amount,
+    emitted_at,
+    partial
+FROM (
+    SELECT
+        row_id,
+        domain,
+        aggregate,
+        window_start,
+        window_end,
+        country_code,
+        events,
+        checkouts,
+        amount,
+        mean_amount,
+        emitted_at,
+        partial,
+        ROW_NUMBER() OVER (PARTITION BY row_id, window_start ORDER BY emitted_at DESC) AS nth
+    FROM kinewax.clickstream_rows
+    WHERE domain = 'clickstream' AND aggregate = 'countries_60s'
+) AS told
+WHERE nth = 1;
+
+CREATE OR REPLACE VIEW kinewax.clickstream_genders_60s AS
+SELECT
+    row_id,
+    domain,
+    aggregate,
+    window_start,
+    window_end,
+    gender,
+    events,
+    checkouts,
+    amount,
+    emitted_at,
+    partial
+FROM (
+    SELECT
+        row_id,
+        domain,
+        aggregate,
+        window_start,
+        window_end,
+        gender,
+        events,
+        checkouts,
+        amount,
+        emitted_at,
+        partial,
+        ROW_NUMBER() OVER (PARTITION BY row_id, window_start ORDER BY emitted_at DESC) AS nth
+    FROM kinewax.clickstream_rows
+    WHERE domain = 'clickstream' AND aggregate = 'genders_60s'
+) AS told
+WHERE nth = 1;
+
+CREATE OR REPLACE VIEW kinewax.clickstream_origins_60s AS
+SELECT
+    row_id,
+    domain,
+    aggregate,
+    window_start,
+    window_end,
+    traffic_origin,
+    events,
+    checkouts,
+    amount,
+    emitted_at,
+    partial
+FROM (
+    SELECT
+        row_id,
+        domain,
+        aggregate,
+        window_start,
+        window_end,
+        traffic_origin,
+        events,
+        checkouts,
+        amount,
+        emitted_at,
+        partial,
+        ROW_NUMBER() OVER (PARTITION BY row_id, window_start ORDER BY emitted_at DESC) AS nth
+    FROM kinewax.clickstream_rows
+    WHERE domain = 'clickstream' AND aggregate = 'origins_60s'
+) AS told
+WHERE nth = 1;
+
 CREATE TABLE IF NOT EXISTS kinewax.ecommerce_raw (
     txn_timestamp TIMESTAMP,
     event_time TIMESTAMP,

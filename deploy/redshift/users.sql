@@ -9,6 +9,8 @@ GRANT INSERT ON kinewax.ecommerce_rows TO firehose_loader;
 
 GRANT INSERT ON kinewax.access_logs_rows TO firehose_loader;
 
+GRANT INSERT ON kinewax.clickstream_rows TO firehose_loader;
+
 GRANT INSERT ON kinewax.ecommerce_raw TO firehose_loader;
 
 GRANT INSERT ON kinewax.clickstream_raw TO firehose_loader;
@@ -44,6 +46,16 @@ GRANT SELECT ON kinewax.access_logs_agents_60s TO insights_reader;
 GRANT SELECT ON kinewax.access_logs_referrers_60s TO insights_reader;
 
 GRANT SELECT ON kinewax.access_logs_unusual_traffic TO insights_reader;
+
+GRANT SELECT ON kinewax.clickstream_funnel_60s TO insights_reader;
+
+GRANT SELECT ON kinewax.clickstream_products_60s TO insights_reader;
+
+GRANT SELECT ON kinewax.clickstream_countries_60s TO insights_reader;
+
+GRANT SELECT ON kinewax.clickstream_genders_60s TO insights_reader;
+
+GRANT SELECT ON kinewax.clickstream_origins_60s TO insights_reader;
 
 GRANT SELECT ON kinewax.ecommerce_events TO insights_reader;
 

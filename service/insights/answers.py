@@ -19,7 +19,7 @@ from errors import MissingResourceError
 from service.insights import archive
 from service.insights.database import Cell, Database, Reading
 from service.insights.queries import Question, questions
-from service.warehouse.tables import CLICKSTREAM, Events, Rows, events_of, rows_of
+from service.warehouse.tables import Events, Rows, events_of, rows_of
 
 Plain: TypeAlias = "int | float | str | bool | None"
 
@@ -88,7 +88,7 @@ def tables() -> list[Rows | Events]:
     """Return all tables that records can belong to."""
     known: list[Rows | Events] = [rows_of(domain) for domain in DOMAINS.values()]
     known += [events_of(domain) for domain in DOMAINS.values() if domain.format is None]
-    return [*known, CLICKSTREAM]
+    return known
 
 
 def answer(path: Path, place: str) -> Insights:

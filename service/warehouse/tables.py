@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from dataflows.domain import Domain
+from operators.decode import ARRIVAL
 from operators.feature_spec import DetectorSpec, KeyForest, RecordForest, StreamForest
 from operators.record_points import SEQUENCE_NUMBER, SHARD
 from operators.session_spec import AnyWindow, FirstText, LastText, SessionValue, SessionWindow
@@ -177,9 +178,10 @@ def events_of(domain: Domain) -> Events:
         domain.name,
         raw=f"{domain.name}_raw",
         view=f"{domain.name}_events",
-        times=domain.times,
+        # Where an event's time is its arrival, by default, it needn't have one of its own.
+        times=() if ARRIVAL in domain.times else domain.times,
         members=tuple(
-            Member(_column(one.name, one, required=one.required), (one.name,))
+            Member(_column(one.name, one, required=one.required), one.steps)
             for one in (*domain.fields, *also)
         ),
     )
@@ -187,25 +189,6 @@ def events_of(domain: Domain) -> Events:
 
 _ALSO_ARCHIVED = {"ecommerce": (Field("category_id", "integer", required=False),)}
 """Fields of events that no window uses, and analysts do."""
-
-
-CLICKSTREAM = Events(
-    "clickstream",
-    raw="clickstream_raw",
-    view="clickstream_events",
-    times=(),
-    members=(
-        Member(Column("customer_id", "text", required=True), ("customerId",)),
-        Member(Column("ip_address", "text"), ("ipAddress",)),
-        Member(Column("country_code", "text"), ("countryCode",)),
-        Member(Column("gender", "text"), ("gender",)),
-        Member(Column("traffic_origin", "text"), ("trafficOrigin",)),
-        Member(Column("event_type", "text", required=True), ("event", "type")),
-        Member(Column("product", "text"), ("event", "product")),
-        Member(Column("amount", "decimal", 2), ("event", "amount")),
-    ),
-)
-"""An application's clicks, as they reach Firehose: no domain, only an archive."""
 
 
 # ---- columns ------------------------------------------------------------------------------------
