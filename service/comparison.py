@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from hashlib import blake2b
 from typing import Any
 
@@ -25,7 +26,7 @@ from dataflows.decoders import decoder_of
 from dataflows.domain import Domain
 from messages import Int64s, Scalar
 from operators.codes import TextCodes
-from operators.decode import Decoded
+from operators.decode import Decoded, Decodes
 from operators.event_time import iso_time, parse_times
 from operators.feature_spec import DetectorSpec, RecordForest
 from operators.rows import aggregate_rows
@@ -324,13 +325,18 @@ class _Late:
     def __init__(self, domain: Domain, windows: Sequence[AnyWindow], time: str) -> None:
         self._domain = domain
         self._windows = {window.name: window for window in windows}
+        self._time = time
         self._texts = TextCodes()
-        self._decoder = decoder_of(domain, domain.fields_of(windows), time, self._texts)
         self._waiting: dict[str, list[bytes]] = defaultdict(list)
         self._ids: dict[str, set[int]] = defaultdict(set)  # of rows, by window; and by rule
         self._starts: dict[str, set[str]] = defaultdict(set)
         self._times: dict[str, dict[tuple[Scalar, ...], list[int]]] = defaultdict(dict)
         self.events: Counter[str] = Counter()
+
+    @cached_property
+    def _decoder(self) -> Decodes:
+        fields = self._domain.fields_of(tuple(self._windows.values()))
+        return decoder_of(self._domain, fields, self._time, self._texts)
 
     def take(self, event: LateEvent) -> None:
         """Take an event in."""
