@@ -66,6 +66,14 @@ def run() -> dict[str, Any]:
                 ),
                 2,
             ),
+            # What is left of it when neighbours don't take part: no wait of one for the other.
+            "times_less_cpu_for_the_busier_of_two": round(
+                statistics.median(
+                    first["busiest_cpu_seconds"] / second["busiest_cpu_seconds"]
+                    for first, second in zip(alone, pairs, strict=True)
+                ),
+                2,
+            ),
             "peak_rss_mb": max(one["peak_rss_mb"] for one in alone),
         },
         "runs": runs,
@@ -121,6 +129,7 @@ def _measure(endpoint: str, processes: int) -> dict[str, Any]:
         "processes": processes,
         "events_per_cpu_second": round(EVENTS / cpu_seconds),
         "cpu_seconds": round(cpu_seconds, 3),
+        "busiest_cpu_seconds": max(one["work_cpu_seconds"] for one in usage),
         "wall_seconds": max(one["work_seconds"] for one in usage),
         "peak_rss_mb": max(one["peak_rss_mb"] for one in usage),
     }
