@@ -98,6 +98,13 @@ class Comparison:
         tallies = [asdict(one) for one in self.tallies.values()]
         return Tally(**{name: sum(one[name] for one in tallies) for name in asdict(Tally())})
 
+    @property
+    def late_without_lines(self) -> dict[str, int]:
+        """How many late events the live run's ledger has more than were found, by count name."""
+        found = {f"late.{name}": count for name, count in self.late_events.items()}
+        more = {name: count - found.get(name, 0) for name, count in self.late_counted.items()}
+        return {name: count for name, count in more.items() if count > 0}
+
     def as_json(self) -> dict[str, Any]:
         """Return it as plain values, for the summary."""
         return asdict(self.total) | {
@@ -128,6 +135,11 @@ class Comparison:
                     f"{name}: {one.different:,} differ, {one.missing:,} only live, "
                     f"{one.added:,} only in the replay, and no late event accounts for it"
                 )
+        if total.unexplained and self.late_without_lines:
+            found.append(
+                "of some late events the live run kept no lines to tell theirs by"
+                f" ({_counts(self.late_without_lines)})"
+            )
         if total.unexplained and self.late_in_replay:
             found.append(
                 f"the replay missed late events, too ({_counts(self.late_in_replay)}): "

@@ -102,6 +102,17 @@ def test_a_late_event_accounts_for_its_own_row_only(tmp_path: Path) -> None:
     assert any("the replay missed late events, too" in line for line in compared(tmp_path).lines())
 
 
+def test_late_events_of_which_only_the_ledger_tells_are_named(tmp_path: Path) -> None:
+    written(tmp_path, "live", [trade(1, 1), trade(1, 1, "lego"), late(1, "lego")])
+    ledger = {"late.trade": 1, "late_after_idle.trade": 2, "late.user_actions": 0}
+    written(tmp_path, "live", [{"ledger": ledger}], "summary.json")
+    written(tmp_path, "replay", [trade(1, 3), trade(1, 2, "lego")])
+    found = compared(tmp_path)
+    assert (found.total.late, found.total.different) == (1, 1)
+    assert found.late_without_lines == {"late_after_idle.trade": 2}
+    assert any("kept no lines to tell theirs by (2 of late" in line for line in found.lines())
+
+
 def test_windows_that_the_live_run_had_in_part_or_not_are_beyond(tmp_path: Path) -> None:
     written(tmp_path, "live", [trade(3, 1, partial=True), trade(4, 5), trade(5, 5)])
     rows = [trade(2, 9), trade(3, 9), trade(4, 5), trade(5, 5), trade(6, 1)]
