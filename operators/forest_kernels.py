@@ -37,6 +37,7 @@ import math
 from typing import Any
 
 import numpy as np
+from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
@@ -62,8 +63,10 @@ RANKS_PER_UNIT = 1048576.0
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 _MULTIPLY_1, _MULTIPLY_2 = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
 _11, _27, _30, _31 = np.uint64(11), np.uint64(27), np.uint64(30), np.uint64(31)
-_LINE = 8  # numbers of 64 bits in a line of the caches
-_FETCH_FROM = 8  # points; for fewer it would be more than they need
+_INT32, _INT64 = ir.IntType(32), ir.IntType(64)
+_LINE_BYTES = 64  # of the processor's caches; where lines are longer some are asked for twice
+_FETCH_FROM = 4  # points; for fewer it would be more than they need
+_FETCHES = 16  # how many points' work the fetching of a tree is spread over
 _UNIT = 1.0 / 9007199254740992.0  # 2^-53
 
 
@@ -77,6 +80,25 @@ def _bits_of(_context: Any, value: Any) -> Any:  # numba's own types, which it d
 
 
 _bits: Any = intrinsic(_bits_of)
+
+
+def _prefetch_at(_context: Any, array: Any, offset_bytes: Any) -> Any:
+    """Ask for the line of the caches that lies so many bytes behind an array's first number."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        first = context.make_array(signature.args[0])(context, builder, arguments[0]).data
+        offset = context.cast(builder, arguments[1], offset_bytes, types.int64)
+        address = builder.add(builder.ptrtoint(first, _INT64), offset)
+        place = builder.inttoptr(address, ir.IntType(8).as_pointer())
+        kind = ir.FunctionType(ir.VoidType(), [place.type, _INT32, _INT32, _INT32])
+        prefetch = builder.module.declare_intrinsic("llvm.prefetch", (place.type,), kind)
+        builder.call(prefetch, [place, _INT32(0), _INT32(3), _INT32(1)])  # reads; stays; data
+        return context.get_dummy_value()
+
+    return types.void(array, offset_bytes), generate
+
+
+_prefetch: Any = intrinsic(_prefetch_at)
 
 
 @inlined
@@ -105,6 +127,8 @@ def _refit(node: int, rows: Rows) -> bool:
     dimensions = points.shape[1]
     upper = LOWER + dimensions
     left, right = links[node, LEFT], links[node, RIGHT]
+    cut_in = links[node, DIMENSION]
+    below = above = 0.0
     changed = False
     ranges = 0.0
     for j in range(dimensions):
@@ -113,20 +137,19 @@ def _refit(node: int, rows: Rows) -> bool:
         else:
             low = high = points[~left, j]
         if right >= 0:
-            low = min(low, boxes[right, LOWER + j])
-            high = max(high, boxes[right, upper + j])
+            low_right, high_right = boxes[right, LOWER + j], boxes[right, upper + j]
         else:
-            low = min(low, points[~right, j])
-            high = max(high, points[~right, j])
+            low_right = high_right = points[~right, j]
+        if j == cut_in:
+            below, above = high, low_right
+        low, high = min(low, low_right), max(high, high_right)
         if low != boxes[node, LOWER + j] or high != boxes[node, upper + j]:
             boxes[node, LOWER + j] = low
             boxes[node, upper + j] = high
             changed = True
         ranges += high - low
     boxes[node, RANGES] = ranges
-    j = links[node, DIMENSION]
-    below = boxes[left, upper + j] if left >= 0 else points[~left, j]
-    above = boxes[right, LOWER + j] if right >= 0 else points[~right, j]
+    j = cut_in
     edges = _bits(below) * _GOLDEN + _bits(above) * _MULTIPLY_1
     hashed = _mix(edges + np.uint64(tree[SALT]) + np.uint64(j) * _MULTIPLY_2)
     cut = below + (above - below) * ((np.float64(hashed >> _11) + 0.5) * _UNIT)
@@ -419,20 +442,30 @@ def _explain(point: Array, scale: float, rows: Rows, above: Array, below: Array)
         below[j] += part
 
 
-@compiled
-def _fetch(boxes: Array, links: Array) -> Any:
-    """Read a tree's inner nodes from end to end, if they are small.
+@inlined
+def _fetch_part(array: Array, part: int, parts: int) -> None:
+    """Ask for one of so many parts of an array."""
+    lines = (array.size * array.itemsize + _LINE_BYTES - 1) // _LINE_BYTES
+    for line in range(lines * part // parts, lines * (part + 1) // parts):
+        _prefetch(array, line * _LINE_BYTES)
 
-    Where many forests take turns, none is in the processor's caches: reading on is several times
-    as fast as waiting for one node after the other, on the way down.
+
+@inlined
+def _fetch(t: int, part: int, parts: int, trees: Rows, samples: Sample, upto: int) -> None:
+    """Ask for one of so many parts of a tree, while another one is worked on.
+
+    Where many forests take turns, none is in the processor's caches. To wait for one node after the
+    other on the way down takes as long as all else; what is asked for ahead arrives meanwhile.
     """
-    touched = 0.0
-    if boxes.shape[1] <= _LINE:
-        for node in range(0, len(boxes), _LINE // boxes.shape[1]):
-            touched += boxes[node, 0]
-        for node in range(0, len(links), _LINE):
-            touched += links[node, 0]
-    return touched
+    boxes, links, points, counts, tree = trees
+    ranks, places = samples
+    _fetch_part(boxes[t], part, parts)
+    _fetch_part(links[t], part, parts)
+    _fetch_part(points[t], part, parts)
+    if upto > tree[t, NEXT] or tree[t, SIZE] < ranks.shape[1]:  # a point will enter its sample
+        _fetch_part(counts[t], part, parts)
+        _fetch_part(ranks[t], part, parts)
+        _fetch_part(places[t], part, parts)
 
 
 @compiled
@@ -471,9 +504,10 @@ def run(
         rows = (boxes[t], links[t], points[t], counts[t], tree[t])
         sample = (ranks[t], places[t])
         state = tree[t]
-        if len(batch) >= _FETCH_FROM:
-            held[0] = _fetch(boxes[t], links[t])
+        fetches = min(len(batch), _FETCHES) if t + 1 < len(tree) else 0
         for i in range(len(batch)):
+            if i < fetches and len(batch) >= _FETCH_FROM:
+                _fetch(t + 1, i, fetches, trees, samples, first + len(batch))
             if state[ROOT] != NONE:
                 point = batch[i]
                 if state[FLAT]:

@@ -1,8 +1,8 @@
 """Detectors of many keys: one for each, up to a cap.
 
 Rows are taken in their order, but scored a key at a time: a forest that isn't in the processor's
-caches is several times as slow, so its points go together. When a key comes for which there is no
-room, the one whose newest event is oldest is forgotten, the least in name if there are several.
+caches is three times as slow for single points, so a key's go together. When there is no room for a
+key, the one whose newest event is oldest is forgotten, the least in name if there are several.
 What is forgotten depends on the rows and their order alone, never on batches or clocks. A key that
 comes back starts anew, with the same seed.
 

@@ -227,6 +227,7 @@ def _pack(
     waiting = np.empty(ranks.shape[1] + 1, np.int64)
     numbers = np.empty(ranks.shape[1], np.int64)
     nodes, leaves, samples = 0, 0, 0
+    dimensions = points.shape[2]
     for t in range(len(tree)):
         begun = leaves
         depth = 0
@@ -243,7 +244,8 @@ def _pack(
                 waiting[depth + 1] = links[t, node, LEFT]
                 depth += 2
             else:
-                order[leaves] = points[t, ~node]
+                for j in range(dimensions):
+                    order[leaves, j] = points[t, ~node, j]
                 masses[leaves] = counts[t, ~node, MASS]
                 numbers[~node] = leaves - begun
                 leaves += 1
@@ -265,6 +267,7 @@ def _unpack(
     """Put trees together from what `_pack` wrote; false if it doesn't make trees."""
     waiting = np.empty(ranks.shape[1], np.int64)  # inner nodes that lack their right child
     at, leaves, samples = 0, 0, 0
+    dimensions = points.shape[2]
     for t in range(len(tree)):
         inner, outer, sampled, depth = 0, 0, 0, 0
         parent, side = NONE, LEFT
@@ -289,7 +292,8 @@ def _unpack(
                 depth += 1
                 parent, side = node, LEFT
             else:
-                points[t, outer] = order[leaves]
+                for j in range(dimensions):
+                    points[t, outer, j] = order[leaves, j]
                 counts[t, outer, MASS] = masses[leaves]
                 counts[t, outer, LEAF_PARENT] = parent
                 sampled += masses[leaves]
