@@ -19,6 +19,7 @@ from errors import KinewaxError, SettingsError
 from service.admin import version as installed_version
 from service.commands.check import check
 from service.commands.demo import demo
+from service.commands.health import health
 from service.commands.insights import insights
 from service.commands.positions import app as positions
 from service.commands.produce import produce
@@ -59,6 +60,7 @@ def version() -> None:
 app.command()(run)
 app.command()(replay)
 app.command()(check)
+app.command()(health)
 app.command()(produce)
 app.command()(demo)
 app.command()(insights)

@@ -183,7 +183,8 @@ def _plan(job: Job, store: Path, scratch: Path, *, verbose: bool) -> Plan:
     def command(member: Member) -> Sequence[str]:
         path = scratch / f"worker-{member.process}.json"
         Spec(job, member.process, member.addresses, member.channel, str(store), verbose).write(path)
-        return (sys.executable, "-m", "service.worker", str(path))
+        # -P: what lies in the directory it is run in is nobody's module.
+        return (sys.executable, "-P", "-m", "service.worker", str(path))
 
     return Plan(
         processes=runtime.processes,
