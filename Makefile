@@ -10,10 +10,11 @@ READY := $(VENV)/setup-is-complete
 NODE_SERVERS := tests/npm/node_modules/setup-is-complete
 DOMAIN ?= ecommerce
 JOBS ?= 3
+IMAGE ?= kinewax
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test soak lint bench docs lock clean
+.PHONY: help setup demo image test test-deploy soak lint bench docs lock clean
 
 help: ## Explain what can be made
 	@echo "kinewax: event-time stream processing for Kinesis, in Python"
@@ -21,7 +22,7 @@ help: ## Explain what can be made
 	@echo "  make demo     sets all up and shows a pipeline catching an attack (under a minute)"
 	@echo "  make test     sets all up and runs the tests"
 	@echo
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo
 	@echo "After 'make setup' the command is $(BIN)/kinewax: try '$(BIN)/kinewax --help'."
 
@@ -39,10 +40,16 @@ $(NODE_SERVERS): tests/npm/package.json tests/npm/package-lock.json dev/node-ser
 demo: $(READY) ## Run a domain against a local AWS server (DOMAIN=ecommerce)
 	@$(BIN)/kinewax demo $(DOMAIN) $(ARGS)
 
+image: ## Build the image with docker or buildah (IMAGE=kinewax, ARGS="--build-arg BASE_IMAGE=...")
+	@sh dev/image $(IMAGE) $(ARGS)
+
 # Many tests wait more than they compute, so more of them run at a time than there are cores.
 test: $(READY) $(NODE_SERVERS) ## Run the tests (ARGS="-k name" to choose some, JOBS=0 for one by one)
 	@echo "Running the tests"
 	@$(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder $(ARGS)
+
+test-deploy: $(READY) ## Build the image, run it, and test the rest of deploy/ that takes long
+	@$(BIN)/python -m pytest -m deploy tests/deploy $(ARGS)
 
 soak: $(READY) $(NODE_SERVERS) ## Run what `make test` leaves out, and 20 times the examples
 	@$(BIN)/python -m pytest -m "soak or hypothesis" --hypothesis-profile=soak $(ARGS)
