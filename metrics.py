@@ -112,6 +112,19 @@ dropped_events = Counter(
     ["stage", "intentional", "reason"],
 )
 
+# ---- tables beside the stream ----
+reference_checked_timestamp = Gauge(
+    "kinewax_reference_checked_timestamp_seconds",
+    "When a table beside the stream was last found unchanged, or taken up.",
+    ["reference"],
+    multiprocess_mode="livemin",
+)
+reference_loads = Counter(
+    "kinewax_reference_loads_total",
+    "Versions of a table by outcome: loaded, failed.",
+    ["reference", "outcome"],
+)
+
 # ---- alerts ----
 anomaly_score = Histogram(
     "kinewax_anomaly_score",

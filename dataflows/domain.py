@@ -11,12 +11,14 @@ from dataclasses import dataclass, replace
 
 from dataflows.alarm_checks import detector_problems, rule_problems
 from dataflows.problems import DomainError, Problem, nearest, repeated
+from dataflows.reference_checks import reference_problems
 from dataflows.value_checks import value_problems
 from dataflows.window_checks import fields_used, window_problems
 from errors import SettingsError
 from operators.access_log import AccessLogFormat
 from operators.decode import ARRIVAL
 from operators.feature_spec import DetectorSpec, RecordForest, StreamForest
+from operators.reference_spec import Reference
 from operators.session_spec import AnyWindow, SessionWindow
 from operators.spec import Allow, Field, Level, Ratio, Threshold, Window
 
@@ -39,6 +41,7 @@ class Domain:
         allow: By what a run can allow clients; see `Window.all_clients`.
         format: What a payload is: lines of an access log, or JSON for None. Only lines of an access
             log can be written out as single events.
+        references: Tables beside the stream, whose columns events get as further fields.
         event_id: The field that no two events share, a text or an integer: copies that were
             delivered again are dropped by it. "" where there is none. An empty text is no id.
     """
@@ -55,6 +58,7 @@ class Domain:
     format: AccessLogFormat | None = None
     sessions: tuple[SessionWindow, ...] = ()
     event_id: str = ""
+    references: tuple[Reference, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse a declaration that contradicts itself or refers to what isn't declared."""
@@ -64,8 +68,13 @@ class Domain:
 
     @property
     def field_by_name(self) -> dict[str, Field]:
-        """The declared fields by name."""
-        return {field.name: field for field in self.fields}
+        """The declared fields by name, also those that events get from references."""
+        return {field.name: field for field in self.all_fields}
+
+    @property
+    def all_fields(self) -> tuple[Field, ...]:
+        """The fields of events, then those that they get from references."""
+        return self.fields + tuple(field for one in self.references for field in one.fields)
 
     @property
     def all_windows(self) -> tuple[AnyWindow, ...]:
@@ -88,7 +97,10 @@ class Domain:
         return tuple(name for name in self.times if name != ARRIVAL)
 
     def fields_of(self, windows: Sequence[AnyWindow]) -> tuple[Field, ...]:
-        """Return the fields that these windows and their detectors use, in declaration order."""
+        """Return the fields that these windows and their detectors use, in declaration order.
+
+        Those that come from references are among them.
+        """
         used = {name for window in windows for name in fields_used(window)}
         for detector in self.detectors_of(windows):
             if isinstance(detector, RecordForest):
@@ -97,7 +109,12 @@ class Domain:
             used.update(allow.field for allow in self.allow)
         if self.event_id:
             used.add(self.event_id)
-        return tuple(field for field in self.fields if field.name in used)
+        used.update(reference.key for reference in self.references)
+        return tuple(field for field in self.all_fields if field.name in used)
+
+    def read_for(self, windows: Sequence[AnyWindow]) -> tuple[Field, ...]:
+        """Return the fields of events that are decoded for these windows."""
+        return tuple(field for field in self.fields_of(windows) if field in self.fields)
 
     def detectors_of(self, windows: Sequence[AnyWindow]) -> tuple[DetectorSpec, ...]:
         """Return the detectors that have all their windows among these; those of events always."""
@@ -167,6 +184,10 @@ class Domain:
         windows = {window.name: window for window in self.windows}
         yield from self._name_problems()
         yield from self._event_problems()
+        of_events = {field.name: field for field in self.fields}
+        for reference in self.references:
+            if id(reference) not in unsound:
+                yield from reference_problems(reference, of_events)
         for window in self.all_windows:
             if id(window) not in unsound:
                 yield from window_problems(window, self.field_by_name)
@@ -180,18 +201,20 @@ class Domain:
                 yield from detector_problems(alarm, windows, self.field_by_name)
 
     def _name_problems(self) -> Iterator[Problem]:
-        yield from repeated("field", [field.name for field in self.fields], self.fields)
+        yield from repeated("field", [field.name for field in self.all_fields], self.all_fields)
+        names = [one.name for one in self.references]
+        yield from repeated("reference", names, self.references)
         # A detector's rows are written under its name, beside those of windows.
         aggregates = (*self.all_windows, *self.detectors)
         yield from repeated("window or detector", [one.name for one in aggregates], aggregates)
         yield from repeated("rule or detector", [one.name for one in self.alarms], self.alarms)
-        for one in (*self.fields, *self.all_windows, *self.alarms):
+        for one in (*self.all_fields, *self.all_windows, *self.alarms, *self.references):
             if not one.name.isidentifier():
                 hint = "make it of letters, digits and _"
                 yield Problem(f"{one.name!r} can't be a name", hint, (one,), one.name)
 
     def _event_problems(self) -> Iterator[Problem]:
-        fields = self.field_by_name
+        fields = {field.name: field for field in self.fields}
         if not self.times:
             hint = 'name the text fields that can be it, as times=("sent_at",)'
             yield Problem("no event time is declared", hint)

@@ -20,7 +20,7 @@ the two steps between (aggregate, aside) hold nothing, so a crash loses nothing 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any
@@ -37,7 +37,7 @@ from dataflows.sink_step import SinkStep, selector
 from dataflows.source_step import SourceStep
 from dataflows.vitals import Vitals
 from messages import AggregateRows, Alert, Closed, Opening, Output, Points, Summary
-from operators.allow import AllowList
+from operators.allow import AllowList, Allows
 from operators.codes import TextCodes
 from operators.detection import Detection
 from operators.feature_spec import KeyForest, RecordForest, StreamForest, shape_of
@@ -48,6 +48,7 @@ from operators.notices import Notices
 from operators.partials import Partials
 from operators.record_detection import RecordDetection
 from operators.record_points import RecordPoints
+from operators.reference import Joins, Table
 from operators.session_group import SessionGroup
 from operators.session_spec import SessionWindow
 from operators.spec import Window
@@ -105,6 +106,8 @@ def build_flow(
     draining: Callable[[], bool] = lambda: False,
     clock: Callable[[], int] = now_us,
     vitals: Vitals | None = None,
+    tables: Mapping[str, Callable[[], Table]] | None = None,
+    listed: Callable[[], Allows] | None = None,
 ) -> Dataflow:
     """Wire a domain, a source and sinks together.
 
@@ -116,6 +119,8 @@ def build_flow(
         draining: Tells whether to stop reading.
         clock: Now, in microseconds since the epoch.
         vitals: Where to leave signs of life; own ones by default.
+        tables: For each of the domain's references, by name, what returns its table as it is now.
+        listed: What returns whom a table allows, as it is now; None where there is none.
 
     Raises:
         SettingsError: `options` names a window that the domain doesn't have, or asks for events
@@ -123,7 +128,7 @@ def build_flow(
     """
     vitals = vitals or Vitals()
     windows = domain.windows_named(options.windows)
-    fields = domain.fields_of(windows)
+    fields = domain.read_for(windows)
     by_name = {window.name: window for window in windows if isinstance(window, Window)}
     sessions = {window.name: window for window in windows if isinstance(window, SessionWindow)}
     rules = {rule.name: rule for rule in domain.rules if rule.window in by_name}
@@ -135,7 +140,8 @@ def build_flow(
     decoded = fields_written(fields) if options.events else fields
     decoder = decoder_of(domain, decoded, options.time, texts)
     writes = writer_of(domain, texts) if options.events else None
-    allowed = AllowList(domain.allow, options.allow, texts)
+    allowed = AllowList(domain.allow, options.allow, texts, listed)
+    joins = Joins(domain.references, tables or {}, texts)
     filters = Filters(windows, texts)
     points = RecordPoints(of_events, domain.field_by_name, texts)
 
@@ -149,6 +155,7 @@ def build_flow(
             allowed=allowed,
             points=points,
             filters=filters,
+            joins=joins,
             event_id=domain.event_id,
             writes=writes,
             between_us=options.between_us,

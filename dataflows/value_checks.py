@@ -15,7 +15,9 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 from dataflows.problems import Problem, nearest
 
 _WORDS = {int: "a whole number", float: "a number", str: "a text", bool: "True or False"}
-_DECLARATIONS = ("operators.spec", "operators.session_spec", "operators.feature_spec")
+_DECLARATIONS = tuple(
+    f"operators.{kind}" for kind in ("spec", "session_spec", "feature_spec", "reference_spec")
+)
 
 
 def value_problems(declared: object, inside: tuple[object, ...] = ()) -> Iterator[Problem]:

@@ -38,6 +38,7 @@ from operators.event_ids import DELIVERED_AGAIN_US, RecentIds, State
 from operators.filters import Filters
 from operators.lateness import NO_TIME, judge_by_arrival, judge_by_jump, late_rows
 from operators.record_points import RecordPoints
+from operators.reference import Joins
 from operators.session_spec import AnyWindow, SessionWindow
 
 STATE_VERSION = 1
@@ -94,6 +95,7 @@ class Intake:
         allowed: Whose events some windows don't count.
         points: What detectors of events see.
         filters: Which events windows count; by default all of them.
+        joins: Tables that say more of events.
         event_id: The field that tells duplicates, which are dropped; "" where none does.
         writes: Makes rows of single events, late ones included; None if nobody wants them.
         between_us: Only windows that lie wholly inside are counted, and only events inside are told
@@ -113,6 +115,7 @@ class Intake:
         allowed: AllowList | None = None,
         points: RecordPoints | None = None,
         filters: Filters | None = None,
+        joins: Joins | None = None,
         event_id: str = "",
         writes: Writes | None = None,
         between_us: tuple[int, int] | None = None,
@@ -124,6 +127,7 @@ class Intake:
         self._allowed = allowed
         self._points = points
         self._filters = filters
+        self._joins = joins
         self._event_id = event_id
         self._writes = writes
         self._between_us = between_us
@@ -215,7 +219,14 @@ class Intake:
             reached_us = np.maximum(before_us, decoded.times_us[events])
             is_new = shard.ids.are_new(self._id_codes(decoded, events), reached_us)
             events, before_us = events[is_new], before_us[is_new]
-            self._count_duplicates(int((~is_new).sum()))
+            self._count_dropped(DUPLICATE, int((~is_new).sum()))
+        for joined in self._joins.join(decoded.columns) if self._joins else ():
+            is_there = joined.found[events]
+            if joined.drops:
+                events, before_us = events[is_there], before_us[is_there]
+                self._count_dropped(f"not_in_{joined.reference.name}", int((~is_there).sum()))
+            else:
+                self.ledger[f"missing.{joined.reference.name}"] += int((~is_there).sum())
         self._account(
             len(events), decoded.objects - len(block.payloads), len(shard.waiting) - waited
         )
@@ -330,10 +341,10 @@ class Intake:
         is_text = column.dtype == np.uint64
         return column.view(np.uint64) if is_text else integer_codes(column.view(np.int64))
 
-    def _count_duplicates(self, events: int) -> None:
+    def _count_dropped(self, reason: str, events: int) -> None:
         if events:
-            self.ledger[f"dropped.{DUPLICATE}"] += events
-            metrics.dropped_events.labels("decode", "true", DUPLICATE).inc(events)
+            self.ledger[f"dropped.{reason}"] += events
+            metrics.dropped_events.labels("decode", "true", reason).inc(events)
 
     def _account(self, events: int, additional: int, waiting: int) -> None:
         """Keep `user records + additional objects = events + rejected + dropped + waiting`."""

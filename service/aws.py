@@ -35,6 +35,7 @@ _MISSING = frozenset(
         "NotFound",
         "NotFoundException",
         "NoSuchBucket",
+        "NoSuchKey",
         "AWS.SimpleQueueService.NonExistentQueue",
     }
 )

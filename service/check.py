@@ -9,6 +9,7 @@ since nothing else tells the truth about roles, resource policies, keys and boun
     kinesis:SubscribeToShard    a shard that no stream has: refused as not found; a real one would
                                 take the shard from a run
     kinesis:PutRecords          one record with a hash key beyond 2^128 - 1: refused as invalid
+    s3:GetObject                a real read, of which nothing is taken
     dynamodb:UpdateItem         a condition that is never true: refused as failed
     dynamodb:GetItem, Query     a real read of at most one row
     sns:Publish                 a JSON message without its `default` entry: refused as invalid
@@ -31,6 +32,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from service.aws import Aws, error_code, explain, is_missing
 from service.endpoints import KINESIS, stream_of, topic_arn
 from service.job import Job
+from service.references import objects_of
 from service.settings import Sinks
 
 Outcome = Literal["ok", "missing", "denied", "failed", "untried"]
@@ -120,6 +122,8 @@ def probes_of(job: Job, aws: Aws) -> Iterator[Probe]:
         yield from _source(stream, aws)
         if reading.consumer == "enhanced":
             yield from _consumer(stream, reading.consumer_name, aws)
+    for bucket, key in objects_of(job.domain(), job.settings):
+        yield _object(bucket, key, aws)
     sinks = job.settings.sinks
     if "aws" in sinks.to:
         yield from _sinks(sinks, aws)
@@ -214,6 +218,13 @@ def _consumer(stream: str, consumer: str, aws: Aws) -> Iterator[Probe]:
     yield Probe(
         "kinesis:SubscribeToShard", resource, subscribe, proves=("ResourceNotFoundException",)
     )
+
+
+def _object(bucket: str, key: str, aws: Aws) -> Probe:
+    def get() -> None:
+        aws("s3").get_object(Bucket=bucket, Key=key)["Body"].close()
+
+    return Probe("s3:GetObject", f"object s3://{bucket}/{key}", get, existence=True)
 
 
 def _sinks(sinks: Sinks, aws: Aws) -> Iterator[Probe]:

@@ -52,6 +52,7 @@ class Worker:
         polled: Whether its dataflow reads: the cluster is connected.
         still_seconds: For how long its loop had stood still when it last reported.
         usage: What it cost, reported at its end.
+        references: Each version of a table beside the stream that came into force.
         failures: The errors it reported.
     """
 
@@ -63,6 +64,7 @@ class Worker:
     polled: bool = False
     still_seconds: float = 0.0
     usage: dict[str, float] = field(default_factory=dict)
+    references: list[dict[str, object]] = field(default_factory=list)
     failures: list[Failure] = field(default_factory=list)
 
     def hear(self) -> None:
@@ -78,6 +80,8 @@ class Worker:
                     self.still_seconds = still_seconds
                 case {"kind": "usage", **usage}:
                     self.usage = usage
+                case {"kind": "reference", **facts}:
+                    self.references.append(facts)
                 case {"kind": "failed", **failure}:
                     self.failures.append(Failure(**failure))
 

@@ -347,7 +347,7 @@ class _Late:
 
     @cached_property
     def _decoder(self) -> Decodes:
-        fields = self._domain.fields_of(tuple(self._windows.values()))
+        fields = self._domain.read_for(tuple(self._windows.values()))
         return decoder_of(self._domain, fields, self._time, self._texts)
 
     def take(self, event: LateEvent) -> None:

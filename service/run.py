@@ -31,6 +31,7 @@ from service.job import Job
 from service.layout import Fields
 from service.ledger import Summary
 from service.progress import Progress
+from service.references import References
 from service.replay_progress import ReplayProgress
 from service.setting_values import redact
 from service.settings import Loaded
@@ -126,6 +127,7 @@ def run(
                 "restarts": facts.restarts,
                 "drained": facts.drained,
                 "usage": facts.usage,
+                **({"references": facts.references} if facts.references else {}),
                 **({} if replay is None else {"replay": _facts_of(replay, store)}),
             },
         )
@@ -223,6 +225,7 @@ def _check_names(job: Job) -> Fields:
     )
     fields = endpoints.source_layout(job.source, source, aws, job.replay)
     endpoints.open_sinks(job.domain(), job.windows(), settings.sinks, aws, now_us)
+    References(job.domain(), settings, aws)  # refuses a table that is wrong
     lost = list(dict.fromkeys(finding.resource for finding in check.missing(job, aws)))
     if lost:
         msg = f"{', '.join(lost)}: {'does' if len(lost) == 1 else 'do'} not exist"

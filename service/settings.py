@@ -146,9 +146,30 @@ class Rules(_Section):
         default=(),
         description="Whose events rules don't count: `client=66.249.64.0/19,agent=*Uptime*`.",
     )
+    allow_from: str = Field(
+        default="",
+        description="A table with more of them, read again when it changes: `s3://BUCKET/KEY` or "
+        "`file:///PATH`, with a column for each field that can be allowed.",
+    )
     trusted_proxies: Names = Field(
         default=(),
         description="Networks whose X-Forwarded-For in access logs is believed: `10.0.0.0/8`.",
+    )
+
+
+class References(_Section):
+    """Tables beside the stream."""
+
+    tables: Names = Field(
+        default=(),
+        description="Where the domain's references are: `products=s3://BUCKET/KEY` or "
+        "`products=file:///PATH`, CSV, JSON or Parquet by the name's ending.",
+    )
+    interval: Positive = Field(
+        default=parse_duration("60s"), description="Time between looks whether they changed."
+    )
+    max_bytes: int = Field(
+        default=64 * 1024 * 1024, ge=1, description="The largest table that is taken up."
     )
 
 
@@ -242,6 +263,7 @@ class Settings(_Section):
     event_time: EventTime = Field(default_factory=EventTime)
     windows: Windows = Field(default_factory=Windows)
     rules: Rules = Field(default_factory=Rules)
+    references: References = Field(default_factory=References)
     runtime: Runtime = Field(default_factory=Runtime)
     sinks: Sinks = Field(default_factory=Sinks)
     admin: Admin = Field(default_factory=Admin)

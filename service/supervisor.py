@@ -17,7 +17,7 @@ import selectors
 import signal
 import socket
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import metrics
@@ -27,6 +27,7 @@ from service.cluster import Cluster, Command, Worker
 
 logger = logging.getLogger(__name__)
 
+_REFERENCES_TOLD = 100
 _FIRST_DELAY_SECONDS = 0.25
 _LONGEST_DELAY_SECONDS = 30.0
 
@@ -83,11 +84,22 @@ class Facts:
         restarts: How often the processes were started again.
         drained: Whether a drain ended the run.
         usage: What each process of the last generation cost.
+        references: The last versions of tables beside the stream that came into force, the latest
+            last; each once, whatever the number of processes.
     """
 
     restarts: int = 0
     drained: bool = False
     usage: list[dict[str, float]] = field(default_factory=list)
+    references: list[dict[str, object]] = field(default_factory=list)
+
+    def take_references(self, workers: Sequence[Worker]) -> None:
+        """Add what the workers of a generation told."""
+        told = [one for worker in workers for one in worker.references]
+        known = {(one["name"], one["version"]): one for one in self.references}
+        for one in sorted(told, key=lambda one: str(one["loaded_at"])):
+            known.setdefault((one["name"], one["version"]), one)
+        self.references = list(known.values())[-_REFERENCES_TOLD:]
 
 
 class Supervisor:
@@ -173,6 +185,7 @@ class Supervisor:
         for worker in cluster.workers:
             plan.after_death(worker.process.pid)
         self.facts.usage = [worker.usage for worker in cluster.workers]
+        self.facts.take_references(cluster.workers)
         return failure
 
     def _watch(self, cluster: Cluster) -> Failure | None:

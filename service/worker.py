@@ -16,6 +16,7 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -31,6 +32,7 @@ from service import endpoints, logs
 from service.aws import Aws
 from service.channel import Reporter
 from service.job import Job
+from service.references import References
 from service.watched import watch
 
 logger = logging.getLogger("kinewax.service")
@@ -111,7 +113,7 @@ def run(spec: Spec) -> int:
     vitals = Vitals()
     recovery = RecoveryConfig(Path(spec.recovery))  # type: ignore[no-untyped-call]
     try:
-        flow = _build(spec, drain, vitals)
+        flow = _build(spec, drain, vitals, reporter)
         watch(flow, reporter.fail)
         _start_beats(spec, reporter, vitals)
         reporter.wait_to_go()
@@ -157,10 +159,12 @@ def _execute(flow: Any, spec: Spec, epoch_interval: timedelta, recovery: Recover
         run_main(flow, epoch_interval=each, recovery_config=recovery)  # type: ignore[no-untyped-call]
 
 
-def _build(spec: Spec, drain: Drain, vitals: Vitals) -> Any:
+def _build(spec: Spec, drain: Drain, vitals: Vitals, reporter: Reporter) -> Any:
     job = spec.job
     aws = Aws(job.settings.aws)
     domain = job.domain()
+    references = References(domain, job.settings, aws, lambda facts: _loaded(reporter, facts))
+    references.watch()
     if domain.detectors_of(job.windows()):
         prepare()  # else the first points would wait while their loops are compiled
     return build_flow(
@@ -176,7 +180,15 @@ def _build(spec: Spec, drain: Drain, vitals: Vitals) -> Any:
         job.options(),
         draining=drain,
         vitals=vitals,
+        tables=references.tables,
+        listed=references.listed,
     )
+
+
+def _loaded(reporter: Reporter, facts: Mapping[str, object]) -> None:
+    """Tell of a table's version that comes into force."""
+    logger.info("%(name)s: version %(version)s", facts, extra={"event": "reference_loaded"})
+    reporter.send("reference", **facts)
 
 
 def _start_beats(spec: Spec, reporter: Reporter, vitals: Vitals) -> None:

@@ -29,6 +29,10 @@ def check(
         typer.Option(help="kinesis://STREAM, file:///PATH, or -; without it, only the domain."),
     ] = None,
     sinks: Annotated[list[str] | None, typer.Option(help="aws, stdout, file:///DIR. [aws]")] = None,
+    reference: Annotated[
+        list[str] | None,
+        typer.Option(help="A table, as products=s3://BUCKET/KEY or =file:///PATH."),
+    ] = None,
     config: Annotated[Path | None, typer.Option(help="A TOML file with settings.")] = None,
     endpoint_url: Annotated[str | None, typer.Option(help="Address of a local AWS server.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON.")] = False,
@@ -45,6 +49,7 @@ def check(
         return
     given = {
         "sinks.to": ("--sinks", ",".join(sinks) if sinks else "aws"),
+        "references.tables": ("--reference", ",".join(reference) if reference else None),
         "aws.endpoint_url": ("--endpoint-url", endpoint_url),
     }
     loaded = load(domain, config, given)

@@ -74,6 +74,10 @@ def replay(
         str | None, typer.Option(help="Allowed disorder. [the live one and 15 min]")
     ] = None,
     windows: Annotated[list[str] | None, typer.Option(help="Windows to run. [all]")] = None,
+    reference: Annotated[
+        list[str] | None,
+        typer.Option(help="A table, as products=s3://BUCKET/KEY or =file:///PATH."),
+    ] = None,
     limit: Annotated[
         list[str] | None, typer.Option(help="Another limit, as high_volume.warning=1.")
     ] = None,
@@ -100,6 +104,7 @@ def replay(
         "event_time.disorder": ("--disorder", disorder),
         "windows.run": ("--windows", _joined(windows)),
         "rules.limits": ("--limit", _joined(limit)),
+        "references.tables": ("--reference", _joined(reference)),
     }
     loaded = _for_replay(load(domain, config, given), notify=notify)
     chosen = Replay(

@@ -52,6 +52,10 @@ def run(
     limit: Annotated[
         list[str] | None, typer.Option(help="Another limit, as high_volume.warning=1.")
     ] = None,
+    reference: Annotated[
+        list[str] | None,
+        typer.Option(help="A table, as products=s3://BUCKET/KEY or =file:///PATH."),
+    ] = None,
     final_only: Annotated[
         bool | None, typer.Option("--final-only", help="Raise incidents at window close only.")
     ] = None,
@@ -78,6 +82,7 @@ def run(
         "windows.run": ("--windows", _joined(windows)),
         "windows.early": ("--final-only", False if final_only else None),
         "rules.limits": ("--limit", _joined(limit)),
+        "references.tables": ("--reference", _joined(reference)),
         "admin.host": ("--admin-host", admin_host),
         "admin.port": ("--admin-port", admin_port),
     }

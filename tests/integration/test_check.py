@@ -246,6 +246,6 @@ def test_all_that_is_wrong_with_a_file_is_told_line_by_line(kinewax, tmp_path, c
 
     assert ended.returncode == 2
     first, second = ended.stderr.strip().splitlines()
-    assert first.startswith(f"error: ./mine.py:3: no event time is declared; ")
-    assert second.startswith(f"error: ./mine.py:8: window users uses the field 'usr', ")
+    assert first.startswith("error: ./mine.py:3: no event time is declared; ")
+    assert second.startswith("error: ./mine.py:8: window users uses the field 'usr', ")
     assert second.endswith("did you mean 'user'?")
