@@ -30,7 +30,7 @@ from operators.access_log_seed import SEED_FIELDS
 from operators.codes import TextCodes
 from operators.spec import Field
 from producers.access_logs import Website
-from producers.ecommerce import Traffic
+from producers.crowd import Traffic
 
 ELASTIC = (
     Path(__file__).resolve().parents[2]

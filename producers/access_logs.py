@@ -33,7 +33,7 @@ from producers.access_log_pages import (
     PAGES,
     PROBES,
 )
-from producers.ecommerce import Traffic
+from producers.crowd import Traffic
 from producers.malformed import LINES, Spoiler
 from producers.records import NO_ATTACK, Record
 

@@ -20,7 +20,7 @@ from dataflows.access_logs import ACCESS_LOGS
 from messages import AggregateRows, Alert, Late, Output, Reject
 from producers.access_log_attacks import DISTRIBUTED_CLIENTS, KINDS, LogAttack
 from producers.access_logs import Website
-from producers.ecommerce import Traffic
+from producers.crowd import Traffic
 from sinks.lines import alert_fields
 from tests.conftest import ROOT
 from tests.flow import outputs_of

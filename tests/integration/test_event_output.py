@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from producers.access_logs import Website
-from producers.ecommerce import Traffic
+from producers.crowd import Traffic
 from tests.conftest import CommandLine
 from tests.servers import REGION, Clients
 

@@ -7,7 +7,8 @@ import orjson
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from producers.ecommerce import Shop, Traffic
+from producers.crowd import Traffic
+from producers.ecommerce import Shop
 from tests.effort import examples
 
 START_US = 1_767_225_600_000_000

@@ -17,7 +17,7 @@ from operators.codes import TextCodes
 from producers.access_log_attacks import DISTRIBUTED_CLIENTS, KINDS
 from producers.access_log_pages import PAGES
 from producers.access_logs import Website
-from producers.ecommerce import Traffic
+from producers.crowd import Traffic
 from producers.malformed import LINES
 from producers.options import ProduceOptions
 from producers.records import NO_ATTACK, Record

@@ -9,7 +9,8 @@ from itertools import pairwise
 import pytest
 
 from errors import SettingsError
-from producers.ecommerce import Shop, Traffic
+from producers.crowd import Traffic
+from producers.ecommerce import Shop
 from producers.malformed import KINDS, LARGEST_BYTES
 from producers.records import NO_ATTACK, Record
 
