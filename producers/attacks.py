@@ -45,6 +45,8 @@ class AttackPlan:
         start_us: The run's start.
         end_us: The run's end; attacks lie wholly within the run.
         rng: Where chance comes from.
+        fewest: Events of the smallest attack.
+        most: Events of the largest.
 
     Attributes:
         attacks: The attacks, by number.
@@ -56,14 +58,21 @@ class AttackPlan:
     """
 
     def __init__(
-        self, user_ids: Int64s, start_us: int, end_us: int, rng: np.random.Generator
+        self,
+        user_ids: Int64s,
+        start_us: int,
+        end_us: int,
+        rng: np.random.Generator,
+        *,
+        fewest: int = FEWEST_EVENTS,
+        most: int = MOST_EVENTS,
     ) -> None:
         self.attacks: list[Attack] = []
         times: list[Int64s] = []
         windows = _windows(start_us, end_us) if len(user_ids) else []
         for user_id in user_ids.tolist():
             window_us = windows[int(rng.integers(len(windows)))]
-            count = int(rng.integers(FEWEST_EVENTS, MOST_EVENTS + 1))
+            count = int(rng.integers(fewest, most + 1))
             low, high = _inside(window_us, start_us, end_us)
             times.append(np.sort(rng.integers(low, high, size=count)))
             self.attacks.append(Attack(user_id, window_us, count))

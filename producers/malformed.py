@@ -24,6 +24,8 @@ KINDS = (
     "rubbish",
 )
 LINES = ("cut_request", "line_of_year_9999", "no_status", "prose", "empty", "rubbish")
+CLICKS = ("cut_click", "null_customer", "event_is_text", "no_event", "empty", "rubbish")
+_CLICK = b'{"timestamp":"2026-01-01T00:00:00Z","customerId":"1","event":{"type":"search"}}'
 _LINE = b'192.0.2.1 - - [01/Jan/2026:00:00:00 +0000] "GET /malformed HTTP/1.0" 200 5000 "-" "-"'
 LARGEST_BYTES = 1024 * 1024 - 256
 """The size of the first rubbish: with its partition key it still fits into a record of 1 MiB."""
@@ -36,7 +38,8 @@ class Spoiler:
 
     Args:
         share: How many malformed records for each good one.
-        kinds: Which ones, in turn: `KINDS` of the shop's events, or `LINES` of an access log.
+        kinds: Which ones, in turn: `KINDS` of the shop's events, `LINES` of an access log,
+            or `CLICKS`.
 
     Attributes:
         counts: How many of each kind were made.
@@ -107,6 +110,14 @@ class Spoiler:
                 return _LINE.replace(b"2026", b"9999")
             case "no_status":
                 return _LINE.replace(b" 200 ", b" ok ")
+            case "cut_click":
+                return _CLICK[:-4]
+            case "null_customer":
+                return _CLICK.replace(b'"1"', b"null")
+            case "event_is_text":
+                return _CLICK.replace(b'{"type":"search"}', b'"search"')
+            case "no_event":
+                return _CLICK.replace(b'"event"', b'"other"')
             case "prose":
                 return b"the server was restarted"
         msg = f"no such kind: {kind}"

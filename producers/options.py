@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from errors import SettingsError
 
-DOMAINS = ("ecommerce", "access_logs")
+DOMAINS = ("ecommerce", "access_logs", "clickstream")
 CSV_ROWS_PER_SECOND = 4.0
 EVENTS_PER_SECOND = 500.0
 
@@ -25,18 +25,20 @@ class ProduceOptions:
     """What `kinewax produce` is asked for.
 
     Attributes:
-        domain: Whose events: one of `DOMAINS`.
+        domain: Whose events: one of `DOMAINS`, or any with a template.
         to: `kinesis://STREAM` or `file:///PATH`.
         events: How many events; None for as many as `seconds` hold.
         rate: Events a second of event time; None for 500, or 4 rows of a CSV.
         seconds: How much event time; None for ever on a live stream.
         seed: Where chance comes from; the report names it, so that a run can be repeated.
         users: Honest users; None for 10,000, or as many as the rate needs and as many again.
-        attackers: Users who attack, once each; for access logs the number of attacks.
+        attackers: Users who attack, once each; for access logs the number of attacks, for clicks
+            that of customers who burst.
         disorder: Events arrive up to this much after their time.
         late_share: Share of honest events beyond the disorder and a window.
         malformed_share: Malformed records for each good one.
         from_csv: Replay this CSV instead of generating.
+        template: Make events from this template of the Kinesis Data Generator.
         pretty: Pretty-print a CSV's rows, as the original did.
         start: Event time of the first event: puts a stream on the simulated clock too.
         kpl: Aggregate records.
@@ -56,6 +58,7 @@ class ProduceOptions:
     late_share: float = 0.0
     malformed_share: float = 0.0
     from_csv: Path | None = None
+    template: Path | None = None
     pretty: bool = False
     start: datetime | None = None
     kpl: bool = False
@@ -68,9 +71,12 @@ def check(options: ProduceOptions) -> None:
     problems: list[str] = []
     url = urlsplit(options.to)
     to_stream = url.scheme == "kinesis"
-    if options.domain not in DOMAINS:
-        known = " and ".join(DOMAINS)
-        problems.append(f"DOMAIN: there is no producer for {options.domain!r}, only for {known}")
+    if options.domain not in DOMAINS and options.template is None:
+        known = f"{', '.join(DOMAINS[:-1])} and {DOMAINS[-1]}"
+        problems.append(
+            f"DOMAIN: there is no producer for {options.domain!r}, only for {known}; "
+            "others need a --template"
+        )
     if not (to_stream and url.netloc) and not (url.scheme == "file" and url.path.strip("/")):
         problems.append(f"--to: must be kinesis://STREAM or file:///PATH, is {options.to!r}")
     for flag, number in (
@@ -103,6 +109,15 @@ def check(options: ProduceOptions) -> None:
         problems.append("--newline: only goes with access_logs")
     if options.domain != "ecommerce" and options.from_csv is not None:
         problems.append("--from-csv: only goes with ecommerce")
+    if options.template is not None and options.from_csv is not None:
+        problems.append("--template, --from-csv: only one of them")
+    if options.template is not None and options.domain != "clickstream":
+        planted = {"--attackers": options.attackers, "--malformed-share": options.malformed_share}
+        problems += [
+            f"{flag}: with a template only for clickstream"
+            for flag, value in planted.items()
+            if value
+        ]
     if options.from_csv is not None:
         unfit = {
             "--attackers": options.attackers,

@@ -19,7 +19,9 @@ from urllib.parse import urlsplit
 
 import orjson
 
+from producers import clickstream, templates
 from producers.access_logs import Website
+from producers.clickstream import Clicks
 from producers.csv_replay import CsvReplay
 from producers.ecommerce import Shop, Traffic
 from producers.file_writer import FileWriter
@@ -93,6 +95,18 @@ class PlantedAttack:
     sixth_written_us: int | None = None
 
 
+@dataclass(slots=True)
+class PlantedBurst:
+    """A customer's burst, and when the event was written that goes beyond the rule's limit."""
+
+    customer_id: str
+    window_start: str
+    window_start_us: int
+    count: int
+    raising_sent_us: int | None = None
+    raising_written_us: int | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class ProduceReport:
     """What a run held.
@@ -116,24 +130,29 @@ class ProduceReport:
     events: int
     late: int
     malformed: dict[str, int]
-    incidents: list[Planted] | list[PlantedAttack]
+    incidents: list[Planted] | list[PlantedAttack] | list[PlantedBurst]
     retried: int
     stopped: bool
     elapsed_seconds: float
 
 
-class _Sender:
-    """Hands records to the writer, and notes when the sixth event of each attack was written."""
+Made = Shop | Website | Clicks
+"""What generates events, and can plant something among them."""
 
-    def __init__(self, writer: Writer, clock: Clock) -> None:
+
+class _Sender:
+    """Hands records to the writer, and notes when each attack's raising event was written."""
+
+    def __init__(self, writer: Writer, clock: Clock, raising: int) -> None:
         self._writer = writer
         self._clock = clock
+        self._raising = raising
         self._seen: Counter[int] = Counter()
         self.records = 0
-        self.sixth: dict[int, tuple[int, int]] = {}
+        self.raised: dict[int, tuple[int, int]] = {}
 
     def send(self, records: Sequence[Record]) -> None:
-        # A call at a time, so that an attack's sixth event is written when its own call returns.
+        # A call at a time, so that an attack's event is written when its own call returns.
         for first in range(0, len(records), MAX_RECORDS_PER_CALL):
             call = records[first : first + MAX_RECORDS_PER_CALL]
             sent_us = self._clock.now_us()
@@ -142,8 +161,8 @@ class _Sender:
             self.records += len(call)
             for attack in [record.attack for record in call if record.attack != NO_ATTACK]:
                 self._seen[attack] += 1
-                if self._seen[attack] == RAISING_EVENT:
-                    self.sixth[attack] = (sent_us, written_us)
+                if self._seen[attack] == self._raising:
+                    self.raised[attack] = (sent_us, written_us)
 
 
 def produce(
@@ -183,7 +202,7 @@ def produce(
         )
     else:
         writer = FileWriter(path)
-    sender = _Sender(writer, clock)
+    sender = _Sender(writer, clock, _raising(feed))
     step_us = max(int(_STEP_RECORDS / rate_of(options) * 1e6), 1)
     began, told_seconds, until_us = time.monotonic(), 0.0, start_us
     try:
@@ -198,7 +217,7 @@ def produce(
                 clock.sleep(_TICK_SECONDS)
     finally:
         writer.close()
-    made = feed if isinstance(feed, Shop | Website) else None
+    made = feed if isinstance(feed, Made) else None
     report = ProduceReport(
         domain=options.domain,
         to=options.to,
@@ -256,19 +275,42 @@ def _feed(options: ProduceOptions, start_us: int, *, live: bool) -> tuple[Feed, 
         duration_us=None if events is None else max(int(events / rate * 1e6), 1),
         rate=rate,
         events=events,
-        users=options.users or max(USERS, round(rate * _USERS_PER_RATE[options.domain])),
+        users=options.users or max(USERS, round(rate * _USERS_PER_RATE.get(options.domain, 0))),
         attackers=options.attackers,
         disorder_us=options.disorder // timedelta(microseconds=1),
         late_share=options.late_share,
         malformed_share=options.malformed_share,
     )
+    if options.template is not None or options.domain == "clickstream":
+        path = options.template or templates.FOLDER / "clickstream.json"
+        keyed = options.domain == "clickstream"
+        return Clicks(templates.read(path), traffic, options.seed, keyed=keyed), events
     if options.domain == "access_logs":
         return Website(traffic, options.seed, newline=options.newline), events
     return Shop(traffic, options.seed), events
 
 
-def _planted(made: Shop | Website, sender: _Sender) -> list[Planted] | list[PlantedAttack]:
+def _raising(feed: Feed) -> int:
+    """Return which event of an attack opens its incident."""
+    return clickstream.RAISING_EVENT if isinstance(feed, Clicks) else RAISING_EVENT
+
+
+def _planted(
+    made: Made, sender: _Sender
+) -> list[Planted] | list[PlantedAttack] | list[PlantedBurst]:
     """List the incidents that the run really held."""
+    if isinstance(made, Clicks):
+        return [
+            PlantedBurst(
+                burst.customer_id,
+                burst.window_start,
+                burst.window_start_us,
+                burst.count,
+                *sender.raised.get(number, (None, None)),
+            )
+            for number, burst in made.attacks.items()
+            if burst.count >= clickstream.RAISING_EVENT
+        ]
     if isinstance(made, Website):
         return [
             PlantedAttack(
@@ -280,7 +322,7 @@ def _planted(made: Shop | Website, sender: _Sender) -> list[Planted] | list[Plan
                 attack.end,
                 attack.end_us,
                 attack.count,
-                *sender.sixth.get(number, (None, None)),
+                *sender.raised.get(number, (None, None)),
             )
             for number, attack in made.attacks.items()
             if attack.count >= RAISING_EVENT
@@ -291,7 +333,7 @@ def _planted(made: Shop | Website, sender: _Sender) -> list[Planted] | list[Plan
             attack.window_start,
             attack.window_start_us,
             attack.count,
-            *sender.sixth.get(number, (None, None)),
+            *sender.raised.get(number, (None, None)),
         )
         for number, attack in made.attacks.items()
         if attack.count >= RAISING_EVENT
