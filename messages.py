@@ -343,10 +343,14 @@ class Events:
     Attributes:
         shard: Where they were read.
         rows: One an event, in sequence order.
+        ids: As many: what tells each from all others, the same whenever it is read.
+        times_us: As many: event times.
     """
 
     shard: str
-    rows: tuple[dict[str, str], ...]
+    rows: tuple[dict[str, Scalar], ...]
+    ids: tuple[str, ...] = ()
+    times_us: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from dataflows.domain import Domain
 from operators.access_log import FIELDS, TIME, AccessLogFormat
+from operators.access_log_seed import SEED
 from operators.feature_spec import Entropy, Evidence, Keys, NewKeys, Share, StreamForest, Total
 from operators.spec import (
     Allow,
@@ -49,6 +50,7 @@ ACCESS_LOGS = Domain(
     format=AccessLogFormat(),
     allow=(Allow("client", "network"), Allow("agent", "pattern")),
     fields=FIELDS,
+    written=SEED,
     times=(TIME,),
     windows=(
         Window("traffic_10s", 10, ("vhost",), TRAFFIC, groups=1, doc="What a host served in 10 s."),

@@ -117,7 +117,7 @@ def _record_problems(
     for name in (*detector.fields, *detector.key):
         if name not in fields:
             yield undeclared_field(what, name, fields, (detector,))
-        elif name in detector.fields and fields[name].kind == "text":
+        elif name in detector.fields and fields[name].is_text:
             yield Problem(f"{what} needs a number, not the text {name}", "", (detector,), name)
 
 

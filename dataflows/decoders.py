@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 
 from dataflows.domain import Domain
 from errors import SettingsError
-from operators.access_log_seed import SEED_FIELDS, seed_records
 from operators.codes import TextCodes
 from operators.decode import Decoder, Decodes
 from operators.intake import Writes
 from operators.spec import Field
+from operators.written import EventWriter
 
 
 def decoder_of(
@@ -34,21 +33,22 @@ def decoder_of(
 
 
 def writer_of(domain: Domain, texts: TextCodes) -> Writes:
-    """Return what writes a domain's events as rows of their own, decoded with `fields_written`.
+    """Return what writes a domain's events out one by one, decoded with `fields_written`.
 
     Args:
         domain: Whose events.
         texts: What they were decoded with.
 
     Raises:
-        SettingsError: The domain's events have no such form.
+        SettingsError: The domain doesn't say what they look like.
     """
-    if domain.format is None:
+    if domain.written is None:
         msg = f"sinks.events: domain {domain.name} doesn't write out single events"
-        raise SettingsError(msg, hint="only access logs do")
-    return partial(seed_records, texts=texts)
+        raise SettingsError(msg, hint="it says no `written`: what they look like")
+    return EventWriter(domain.written, texts, domain.event_id).events
 
 
-def fields_written(fields: Sequence[Field]) -> tuple[Field, ...]:
+def fields_written(domain: Domain, fields: Sequence[Field]) -> tuple[Field, ...]:
     """Return these fields and all that a written event needs besides."""
-    return (*fields, *(field for field in SEED_FIELDS if field not in fields))
+    needed = domain.written.fields if domain.written else ()
+    return (*fields, *(one for one in domain.fields if one.name in needed and one not in fields))

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from dataflows.alarm_checks import detector_problems, rule_problems
+from dataflows.event_checks import event_problems
 from dataflows.problems import DomainError, Problem, nearest, repeated
 from dataflows.reference_checks import reference_problems
 from dataflows.value_checks import value_problems
@@ -17,10 +18,12 @@ from dataflows.window_checks import fields_used, window_problems
 from errors import SettingsError
 from operators.access_log import AccessLogFormat
 from operators.decode import ARRIVAL
+from operators.derived import Difference
 from operators.feature_spec import DetectorSpec, RecordForest, StreamForest
 from operators.reference_spec import Reference
 from operators.session_spec import AnyWindow, SessionWindow
-from operators.spec import Allow, Field, Level, Ratio, Threshold, Window
+from operators.spec import Allow, Drop, Field, Level, Ratio, Threshold, Window
+from operators.written import Written
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +42,11 @@ class Domain:
         detectors: What a forest finds alarming about the stream, a key or an event.
         disorder_seconds: The allowed disorder, by default.
         allow: By what a run can allow clients; see `Window.all_clients`.
-        format: What a payload is: lines of an access log, or JSON for None. Only lines of an access
-            log can be written out as single events.
+        format: What a payload is: lines of an access log, or JSON for None.
+        derived: Fields that are made of others.
+        drops: Which events are none of its business.
+        written: What its single events look like when they are written out; None for a domain
+            whose events aren't.
         references: Tables beside the stream, whose columns events get as further fields.
         event_id: The field that no two events share, a text or an integer: copies that were
             delivered again are dropped by it. "" where there is none. An empty text is no id.
@@ -59,6 +65,9 @@ class Domain:
     sessions: tuple[SessionWindow, ...] = ()
     event_id: str = ""
     references: tuple[Reference, ...] = ()
+    derived: tuple[Difference, ...] = ()
+    drops: tuple[Drop, ...] = ()
+    written: Written | None = None
 
     def __post_init__(self) -> None:
         """Refuse a declaration that contradicts itself or refers to what isn't declared."""
@@ -73,8 +82,9 @@ class Domain:
 
     @property
     def all_fields(self) -> tuple[Field, ...]:
-        """The fields of events, then those that they get from references."""
-        return self.fields + tuple(field for one in self.references for field in one.fields)
+        """The fields of events, then those made of them, then those that references give."""
+        given = (field for one in self.references for field in one.fields)
+        return (*self.fields, *(one.field for one in self.derived), *given)
 
     @property
     def all_windows(self) -> tuple[AnyWindow, ...]:
@@ -110,6 +120,10 @@ class Domain:
         if self.event_id:
             used.add(self.event_id)
         used.update(reference.key for reference in self.references)
+        used.update(drop.where.field for drop in self.drops)
+        for one in self.derived:
+            if one.name in used:
+                used.update((one.of, one.less))
         return tuple(field for field in self.all_fields if field.name in used)
 
     def read_for(self, windows: Sequence[AnyWindow]) -> tuple[Field, ...]:
@@ -237,6 +251,7 @@ class Domain:
             hint = "" if id_field else nearest(self.event_id, fields, otherwise="fields")
             what = f"the event id {self.event_id!r} is no declared text or integer"
             yield Problem(what, hint, word=self.event_id)
+        yield from event_problems(self.derived, self.drops, self.written, fields)
         for allow in self.allow:
             if allow.field not in fields or fields[allow.field].kind != "text":
                 hint = "" if allow.field in fields else nearest(allow.field, fields)

@@ -41,7 +41,7 @@ from operators.allow import AllowList, Allows
 from operators.codes import TextCodes
 from operators.detection import Detection
 from operators.feature_spec import KeyForest, RecordForest, StreamForest, shape_of
-from operators.filters import Filters
+from operators.filters import Drops, Filters
 from operators.intake import Intake, Taken
 from operators.key_group import KeyGroup
 from operators.notices import Notices
@@ -137,12 +137,13 @@ def build_flow(
     names = {window.name: group_names(window.name, window.groups) for window in windows}
 
     texts = TextCodes()
-    decoded = fields_written(fields) if options.events else fields
+    decoded = fields_written(domain, fields) if options.events else fields
     decoder = decoder_of(domain, decoded, options.time, texts)
     writes = writer_of(domain, texts) if options.events else None
     allowed = AllowList(domain.allow, options.allow, texts, listed)
     joins = Joins(domain.references, tables or {}, texts)
     filters = Filters(windows, texts)
+    drops = Drops(domain.drops, texts)
     points = RecordPoints(of_events, domain.field_by_name, texts)
 
     def intake(state: dict[str, Any] | None) -> Intake:
@@ -158,6 +159,8 @@ def build_flow(
             joins=joins,
             event_id=domain.event_id,
             writes=writes,
+            derived=domain.derived,
+            drops=drops,
             between_us=options.between_us,
         )
 

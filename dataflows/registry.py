@@ -17,9 +17,10 @@ from dataflows.declared_at import DeclaredAt
 from dataflows.domain import Domain
 from dataflows.ecommerce import ECOMMERCE
 from dataflows.problems import DomainError, Problem
+from dataflows.wiki import WIKI
 from errors import SettingsError
 
-DOMAINS: dict[str, Domain] = {one.name: one for one in (ECOMMERCE, ACCESS_LOGS, CLICKSTREAM)}
+DOMAINS: dict[str, Domain] = {one.name: one for one in (ECOMMERCE, ACCESS_LOGS, CLICKSTREAM, WIKI)}
 
 _ATTRIBUTE = "DOMAIN"
 _PYTHON = "the file of a domain is Python and must run"

@@ -132,7 +132,7 @@ def _of_problems(
     elif isinstance(value, FirstText | LastText):
         if field.kind in ("integer", "decimal"):
             yield Problem(f"{what} needs a text, not the number {of}", inside=inside, word=of)
-    elif not isinstance(value, Distinct | ApproxDistinct) and field.kind == "text":
+    elif not isinstance(value, Distinct | ApproxDistinct) and field.is_text:
         hint = "declare it as an integer or a decimal, if it is one"
         yield Problem(f"{what} needs a number, not the text {of}", hint, inside, of)
 

@@ -18,8 +18,9 @@ DEPLOY = Path(__file__).resolve().parent
 _NOTE = "-- Written by `make docs` from dataflows/ and service/warehouse/: change those instead.\n"
 
 ROWS = [rows_of(domain) for domain in DOMAINS.values()]
-# Access logs are archived as lines, which are no events before kinewax has read them.
-EVENTS = [events_of(one) for one in DOMAINS.values() if one.format is None]
+# Domains that write single events out archive those, in a form of their own. Access logs are
+# archived as lines, which are no events before kinewax has read them.
+EVENTS = [events_of(one) for one in DOMAINS.values() if one.written is None]
 
 
 def main() -> None:

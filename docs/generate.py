@@ -151,6 +151,15 @@ def _domain(domain: Domain) -> Iterator[str]:
         kind = f"{field.kind}, {field.scale} places" if field.scale else field.kind
         name = f"`{field.name}`, in JSON `{field.path}`" if field.path else f"`{field.name}`"
         yield _row(name, kind, "yes" if field.required else "no", field.doc)
+    for derived in domain.derived:
+        kind = f"`{derived.of}` - `{derived.less}`"
+        yield _row(f"`{derived.name}`", kind, "no", derived.doc)
+    for drop in domain.drops:
+        where = " or ".join(f"`{choice}`" for choice in drop.where.choices)
+        yield f"\nEvents whose `{drop.where.field}` is {where} are dropped on purpose."
+    if domain.written:
+        names = ", ".join(f"`{part.name}`" for part in domain.written.parts)
+        yield f"\nSingle events are written out as {names}, to Firehose as {domain.written.lines}."
     yield "\n### Windows\n"
     yield from _head("Window", "Length", "By", "Values", "Written", "What it is")
     for window in domain.windows:

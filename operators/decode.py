@@ -40,6 +40,7 @@ REASONS = {
 """Why an object is rejected: metric label, dead-letter field and ledger key."""
 
 _DECODE_ERRORS = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)  # deep nesting
+_FLAGS = {True: "true", False: "false", None: ""}
 _EXACT_FLOAT_LIMIT = 2.0**51  # beyond, 0.01 * 100 can be off by one
 _NEXT_OBJECT = re.compile(r"[}\n][ \t\r]*+(?=\{)")  # looks at no character twice
 _NO_WHITE_SPACE = re.compile(r"[^ \t\r\n]")
@@ -120,7 +121,7 @@ class Decoder:
 
     Args:
         fields: The fields to decode.
-        time_field: The text field with the event time, a name or a path; or `ARRIVAL`.
+        time_field: The field with the event time, a name or a path; or `ARRIVAL`.
         texts: Where the codes of texts come from, and can be turned back.
     """
 
@@ -131,7 +132,7 @@ class Decoder:
         self._time_field = time_field
         if time_field != ARRIVAL:
             own.insert(0, Field(time_field, "text"))
-        self._shape = Shape(own)
+        self._shape = Shape(own, time_field)
         decoder = msgspec.json.Decoder(self._shape.struct, strict=False)
         self._decode, self._decode_lines = decoder.decode, decoder.decode_lines
 
@@ -189,19 +190,20 @@ class Decoder:
 
     def _columns(
         self, events: Sequence[Any]
-    ) -> tuple[dict[str, Column], list[str], dict[int, tuple[str, str]]]:
+    ) -> tuple[dict[str, Column], list[str | int], dict[int, tuple[str, str]]]:
         """Return a column a field, the times, and why rows with a bad value are bad."""
         size = len(events)
         columns: dict[str, Column] = {}
-        times: list[str] = []
+        times: list[str | int] = []
         bad: dict[int, tuple[str, str]] = {}
         for name, values in self._shape.columns(events):
             if name == self._time_field:
                 times = list(values)
                 continue
             spec = self._fields[name]
-            if spec.kind == "text":
-                columns[name] = self._texts.of(values, size)
+            if spec.is_text:
+                named = values if spec.kind == "text" else map(_FLAGS.get, values)
+                columns[name] = self._texts.of(named, size)
                 continue
             numbers = values if spec.required else (value or 0 for value in values)  # null is 0
             if spec.kind == "integer":

@@ -3,8 +3,8 @@
 The common layouts (`2019-11-01 00:00:00 UTC`, `2026-01-02T03:04:05.678901`, with or without a
 fraction, `Z` or ` UTC`) are parsed as a matrix of bytes; a text of any other layout goes through
 `datetime.fromisoformat` alone, so that one odd text doesn't slow its neighbours. A time without a
-zone is UTC. The years 1 and 9999 are refused: the windows around such times may begin or end where
-no date can be written.
+zone is UTC. A number is whole seconds since the epoch. The years 1 and 9999 are refused: the
+windows around such times may begin or end where no date can be written.
 """
 
 from __future__ import annotations
@@ -27,6 +27,8 @@ _SECONDS_LENGTH = 19  # of 2026-01-02T03:04:05
 _SUFFIXES = (b"", b"Z", b" UTC")
 _DIGITS = [place for place in range(_SECONDS_LENGTH) if place not in _SEPARATORS]
 _US_PER_SECOND = 1_000_000
+_LEAST_SECOND = (datetime(MINYEAR + 1, 1, 1, tzinfo=UTC) - _EPOCH) // timedelta(seconds=1)
+_END_SECOND = (datetime(MAXYEAR, 1, 1, tzinfo=UTC) - _EPOCH) // timedelta(seconds=1)
 
 
 def iso_time(time_us: int) -> str:
@@ -43,22 +45,44 @@ def iso_times(times_us: Int64s) -> list[str]:
     return [text.removesuffix(".000000") + "Z" for text in texts]
 
 
-def parse_times(texts: Sequence[str]) -> tuple[Int64s, npt.NDArray[np.bool_]]:
+def parse_times(texts: Sequence[str | int]) -> tuple[Int64s, npt.NDArray[np.bool_]]:
     """Parse a column of event times.
 
     Args:
-        texts: n texts.
+        texts: n texts, or whole seconds since the epoch.
 
     Returns:
         int64[n], microseconds since the epoch, UTC; and bool[n], which of them are times. Where
         one isn't, the number means nothing.
     """
+    try:
+        joined = "".join(texts)  # type: ignore[arg-type]  # where none is a number, as mostly
+    except TypeError:
+        return _parse_mixed(texts)
+    return _parse_texts(texts, joined)  # type: ignore[arg-type]
+
+
+def _parse_mixed(moments: Sequence[str | int]) -> tuple[Int64s, npt.NDArray[np.bool_]]:
+    is_number = np.fromiter((isinstance(one, int) for one in moments), bool, len(moments))
+    seconds = [one for one in moments if isinstance(one, int)]
+    in_reach = [_LEAST_SECOND <= one < _END_SECOND for one in seconds]
+    times, valid = np.zeros(len(moments), np.int64), np.zeros(len(moments), bool)
+    times[is_number] = [
+        one * _US_PER_SECOND if good else 0 for one, good in zip(seconds, in_reach, strict=True)
+    ]
+    valid[is_number] = in_reach
+    texts = [one for one in moments if isinstance(one, str)]
+    times[~is_number], valid[~is_number] = _parse_texts(texts, "".join(texts))
+    return times, valid
+
+
+def _parse_texts(texts: Sequence[str], joined: str) -> tuple[Int64s, npt.NDArray[np.bool_]]:
     size = len(texts)
     times = np.zeros(size, np.int64)
     valid = np.zeros(size, bool)
     if size == 0:
         return times, valid
-    characters = np.frombuffer("".join(texts).encode("ascii", "replace"), np.uint8)
+    characters = np.frombuffer(joined.encode("ascii", "replace"), np.uint8)
     lengths = np.fromiter(map(len, texts), np.int64, size)
     if (lengths == lengths[0]).all():
         if lengths[0] >= _SECONDS_LENGTH:

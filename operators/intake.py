@@ -9,7 +9,7 @@ beside the position it belongs to.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -34,8 +34,9 @@ from messages import (
 from operators.allow import AllowList
 from operators.codes import integer_codes
 from operators.decode import Column, Decoded, Decodes, Rejected
+from operators.derived import Difference, derive
 from operators.event_ids import DELIVERED_AGAIN_US, RecentIds, State
-from operators.filters import Filters
+from operators.filters import Drops, Filters
 from operators.lateness import NO_TIME, judge_by_arrival, judge_by_jump, late_rows
 from operators.record_points import RecordPoints
 from operators.reference import Joins
@@ -45,8 +46,8 @@ STATE_VERSION = 1
 DUPLICATE = "duplicate"
 """Why an event is dropped whose id its shard has shown lately."""
 
-Writes = Callable[[Mapping[str, Column], Int64s], Iterator[dict[str, str]]]
-"""Turns columns and event times into rows for those who want single events."""
+Writes = Callable[[Block, Decoded, Int64s], Events]
+"""Writes rows of a decoded block out, for those who want single events."""
 
 
 @dataclass(slots=True)
@@ -97,7 +98,9 @@ class Intake:
         filters: Which events windows count; by default all of them.
         joins: Tables that say more of events.
         event_id: The field that tells duplicates, which are dropped; "" where none does.
-        writes: Makes rows of single events, late ones included; None if nobody wants them.
+        writes: Writes out single events, late ones included; None if nobody wants them.
+        derived: Fields that are made of decoded ones.
+        drops: Which events are dropped on purpose.
         between_us: Only windows that lie wholly inside are counted, and only events inside are told
             of one by one; what other windows would count is counted as `outside`. None for no
             bounds.
@@ -118,6 +121,8 @@ class Intake:
         joins: Joins | None = None,
         event_id: str = "",
         writes: Writes | None = None,
+        derived: Sequence[Difference] = (),
+        drops: Drops | None = None,
         between_us: tuple[int, int] | None = None,
     ) -> None:
         self._domain = domain
@@ -130,6 +135,8 @@ class Intake:
         self._joins = joins
         self._event_id = event_id
         self._writes = writes
+        self._derived = derived
+        self._drops = drops
         self._between_us = between_us
         self._shards: dict[str, _Shard] = {}
         self.ledger: Counter[str] = Counter()
@@ -196,6 +203,7 @@ class Intake:
             )
             shard.waiting = []
         decoded = self._decoder.decode(block.payloads, block.arrival_us)
+        derive(self._derived, decoded.columns)
         rows = np.arange(len(decoded.times_us))
         if len(decoded.bad_rows):
             rows = np.delete(rows, decoded.bad_rows)
@@ -215,6 +223,10 @@ class Intake:
             number = str(block.sequence_numbers[decoded.source_of(row)])
             shard.waiting.append((decoded.payload_of(row, block.payloads), number))
         events, before_us = rows[judged.accepted], judged.before_us
+        for why, is_dropped in self._drops.found(decoded.columns) if self._drops else ():
+            kept = ~is_dropped[events]
+            self._count_dropped(why, len(events) - int(kept.sum()))
+            events, before_us = events[kept], before_us[kept]
         if shard.ids is not None:
             reached_us = np.maximum(before_us, decoded.times_us[events])
             is_new = shard.ids.are_new(self._id_codes(decoded, events), reached_us)
@@ -238,10 +250,9 @@ class Intake:
             if self._points and len(told):
                 taken.points.extend(self._points.of(block, decoded, told))
             if self._writes:
-                columns = {name: column[told] for name, column in decoded.columns.items()}
-                rows_written = tuple(self._writes(columns, decoded.times_us[told]))
-                self.ledger["events_passed_on"] += len(rows_written)
-                taken.aside.append(Events(block.shard, rows_written))
+                events_written = self._writes(block, decoded, told)
+                self.ledger["events_passed_on"] += len(events_written.rows)
+                taken.aside.append(events_written)
 
     def _rows(
         self, block: Block, decoded: Decoded, events: Int64s, before_us: Int64s, taken: Taken

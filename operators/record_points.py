@@ -68,7 +68,7 @@ class RecordPoints:
         parts: list[list[Scalar]] = []
         for name in detector.key:
             entries = columns[name][events]
-            if self._fields[name].kind == "text":
+            if self._fields[name].is_text:
                 codes = entries.view(np.uint64).tolist()
                 parts.append([self._texts.text_of(code) for code in codes])
             else:

@@ -17,7 +17,9 @@ from operators.spec import Field
 
 INTEGER = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
 # `Any` throughout: structs are made at run time, and to a type checker their types are values.
-_KINDS: dict[str, Any] = {"integer": INTEGER, "decimal": float, "text": str}
+_KINDS: dict[str, Any] = {"integer": INTEGER, "decimal": float, "text": str, "flag": bool}
+_TIME: Any = str | INTEGER
+_ABSENT: dict[str, Any] = {"integer": 0, "decimal": 0, "text": "", "flag": None}
 
 
 class Shape:
@@ -25,6 +27,7 @@ class Shape:
 
     Args:
         fields: The fields; the paths of all begin with the same `depth` steps.
+        time: The name of the field that is the event time: a text, or seconds as a number.
         depth: How many steps lead to this object.
 
     Attributes:
@@ -32,14 +35,17 @@ class Shape:
         blank: One without any field; None if it has a required one.
     """
 
-    def __init__(self, fields: Sequence[Field], depth: int = 0) -> None:
+    def __init__(self, fields: Sequence[Field], time: str = "", depth: int = 0) -> None:
         own = [field for field in fields if len(field.steps) == depth + 1]
         deeper: dict[str, list[Field]] = {}
         for field in fields:
             if len(field.steps) > depth + 1:
                 deeper.setdefault(field.steps[depth], []).append(field)
-        inside = {step: Shape(below, depth + 1) for step, below in deeper.items()}
-        members = [_member(f"own{index}", field) for index, field in enumerate(own)]
+        inside = {step: Shape(below, time, depth + 1) for step, below in deeper.items()}
+        members = [
+            (f"own{index}", _TIME) if field.name == time else _member(f"own{index}", field)
+            for index, field in enumerate(own)
+        ]
         members += [_object(f"in{index}", shape) for index, shape in enumerate(inside.values())]
         names = [member[0] for member in members]
         steps = [*(field.steps[depth] for field in own), *inside]
@@ -71,7 +77,7 @@ def _member(name: str, field: Field) -> tuple[Any, ...]:
     kind = _KINDS[field.kind]
     if field.required:
         return (name, kind)
-    return (name, kind | None, "" if field.kind == "text" else 0)
+    return (name, kind | None, _ABSENT[field.kind])
 
 
 def _object(name: str, shape: Shape) -> tuple[Any, ...]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-Kind = Literal["integer", "text", "decimal"]
+Kind = Literal["integer", "text", "decimal", "flag"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,9 +21,10 @@ class Field:
     Attributes:
         name: Its name in the JSON object, in keys and in rows.
         kind: `integer` (64 bits), `text`, or `decimal`: a fixed-point number kept as an integer
-            of `scale` decimal places, so that sums don't depend on the order of their terms.
+            of `scale` decimal places, so that sums don't depend on the order of their terms. A
+            `flag` is true or false in JSON, and the text `true` or `false` from there on.
         required: Whether an object without it is rejected. An optional text is "" when it is
-            missing or null, an optional number 0.
+            missing or null, and so is an optional flag; an optional number is 0.
         scale: Decimal places of a `decimal`; further places are rounded half to even.
         doc: For the docs.
         path: Where it is, if not at the top under its own name: as `event.type`, from the outside
@@ -36,6 +37,11 @@ class Field:
     scale: int = 0
     doc: str = ""
     path: str = ""
+
+    @property
+    def is_text(self) -> bool:
+        """Whether it is a text to all that is counted, filtered and written."""
+        return self.kind in ("text", "flag")
 
     @property
     def place(self) -> str:
@@ -66,6 +72,21 @@ class Known:
     """Only events whose text field isn't empty."""
 
     field: str
+
+
+@dataclass(frozen=True, slots=True)
+class Drop:
+    """Events that are none of the domain's business: dropped on purpose, and counted as that.
+
+    They still say how late it is: a stream's test events are its heartbeat.
+
+    Attributes:
+        reason: Why, in a word: the ledger has `dropped.{reason}`.
+        where: Which.
+    """
+
+    reason: str
+    where: Where
 
 
 @dataclass(frozen=True, slots=True)

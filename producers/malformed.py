@@ -25,7 +25,12 @@ KINDS = (
 )
 LINES = ("cut_request", "line_of_year_9999", "no_status", "prose", "empty", "rubbish")
 CLICKS = ("cut_click", "null_customer", "event_is_text", "no_event", "empty", "rubbish")
+CHANGES = ("cut_change", "no_type", "length_is_text", "moment_is_text", "empty", "rubbish")
 _CLICK = b'{"timestamp":"2026-01-01T00:00:00Z","customerId":"1","event":{"type":"search"}}'
+_CHANGE = (
+    b'{"type":"edit","timestamp":1767225600,"user":"Nobody","bot":false,"length":{"old":1,"new":2},'
+    b'"wiki":"enwiki"}'
+)
 _LINE = b'192.0.2.1 - - [01/Jan/2026:00:00:00 +0000] "GET /malformed HTTP/1.0" 200 5000 "-" "-"'
 LARGEST_BYTES = 1024 * 1024 - 256
 """The size of the first rubbish: with its partition key it still fits into a record of 1 MiB."""
@@ -39,7 +44,7 @@ class Spoiler:
     Args:
         share: How many malformed records for each good one.
         kinds: Which ones, in turn: `KINDS` of the shop's events, `LINES` of an access log,
-            or `CLICKS`.
+            `CLICKS`, or `CHANGES` of a wiki.
 
     Attributes:
         counts: How many of each kind were made.
@@ -118,6 +123,14 @@ class Spoiler:
                 return _CLICK.replace(b'{"type":"search"}', b'"search"')
             case "no_event":
                 return _CLICK.replace(b'"event"', b'"other"')
+            case "cut_change":
+                return _CHANGE[:-4]
+            case "no_type":
+                return _CHANGE.replace(b'"type"', b'"kind"')
+            case "length_is_text":
+                return _CHANGE.replace(b'{"old":1,"new":2}', b'"2 bytes"')
+            case "moment_is_text":
+                return _CHANGE.replace(b"1767225600", b'"today"')
             case "prose":
                 return b"the server was restarted"
         msg = f"no such kind: {kind}"

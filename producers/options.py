@@ -10,9 +10,10 @@ from urllib.parse import urlsplit
 
 from errors import SettingsError
 
-DOMAINS = ("ecommerce", "access_logs", "clickstream")
+DOMAINS = ("ecommerce", "access_logs", "clickstream", "wiki")
 CSV_ROWS_PER_SECOND = 4.0
 EVENTS_PER_SECOND = 500.0
+_RATES = {"wiki": 50.0}
 
 
 def new_seed() -> int:
@@ -28,7 +29,7 @@ class ProduceOptions:
         domain: Whose events: one of `DOMAINS`, or any with a template.
         to: `kinesis://STREAM` or `file:///PATH`.
         events: How many events; None for as many as `seconds` hold.
-        rate: Events a second of event time; None for 500, or 4 rows of a CSV.
+        rate: Events a second of event time; None for 500, 50 of a wiki, or 4 rows of a CSV.
         seconds: How much event time; None for ever on a live stream.
         seed: Where chance comes from; the report names it, so that a run can be repeated.
         users: Honest users; None for 10,000, or as many as the rate needs and as many again.
@@ -143,7 +144,7 @@ def rate_of(options: ProduceOptions) -> float:
         return CSV_ROWS_PER_SECOND
     if options.events and options.seconds:
         return options.events / options.seconds
-    return EVENTS_PER_SECOND
+    return _RATES.get(options.domain, EVENTS_PER_SECOND)
 
 
 def file_path(to: str) -> Path | None:

@@ -22,13 +22,15 @@ import orjson
 from producers import clickstream, templates
 from producers.access_logs import Website
 from producers.clickstream import Clicks
+from producers.crowd import Traffic
 from producers.csv_replay import CsvReplay
-from producers.ecommerce import Shop, Traffic
+from producers.ecommerce import Shop
 from producers.file_writer import FileWriter
 from producers.kinesis_writer import MAX_RECORDS_PER_CALL, KinesisClient, KinesisWriter
 from producers.kpl import aggregate
 from producers.options import ProduceOptions, check, file_path, rate_of
 from producers.records import NO_ATTACK, Feed, Record, Writer
+from producers.wiki import Changes
 
 EVENTS_IN_A_FILE = 100_000
 USERS = 10_000
@@ -107,6 +109,22 @@ class PlantedBurst:
     raising_written_us: int | None = None
 
 
+@dataclass(slots=True)
+class PlantedEdits:
+    """One user's burst of edits of one wiki, and when its sixth edit was written."""
+
+    user: str
+    wiki: str
+    window_start: str
+    window_start_us: int
+    count: int
+    sixth_sent_us: int | None = None
+    sixth_written_us: int | None = None
+
+
+PlantedAll = list[Planted] | list[PlantedAttack] | list[PlantedBurst] | list[PlantedEdits]
+
+
 @dataclass(frozen=True, slots=True)
 class ProduceReport:
     """What a run held.
@@ -130,13 +148,13 @@ class ProduceReport:
     events: int
     late: int
     malformed: dict[str, int]
-    incidents: list[Planted] | list[PlantedAttack] | list[PlantedBurst]
+    incidents: PlantedAll
     retried: int
     stopped: bool
     elapsed_seconds: float
 
 
-Made = Shop | Website | Clicks
+Made = Shop | Website | Clicks | Changes
 """What generates events, and can plant something among them."""
 
 
@@ -287,6 +305,8 @@ def _feed(options: ProduceOptions, start_us: int, *, live: bool) -> tuple[Feed, 
         return Clicks(templates.read(path), traffic, options.seed, keyed=keyed), events
     if options.domain == "access_logs":
         return Website(traffic, options.seed, newline=options.newline), events
+    if options.domain == "wiki":
+        return Changes(traffic, options.seed), events
     return Shop(traffic, options.seed), events
 
 
@@ -295,9 +315,7 @@ def _raising(feed: Feed) -> int:
     return clickstream.RAISING_EVENT if isinstance(feed, Clicks) else RAISING_EVENT
 
 
-def _planted(
-    made: Made, sender: _Sender
-) -> list[Planted] | list[PlantedAttack] | list[PlantedBurst]:
+def _planted(made: Made, sender: _Sender) -> PlantedAll:
     """List the incidents that the run really held."""
     if isinstance(made, Clicks):
         return [
@@ -310,6 +328,19 @@ def _planted(
             )
             for number, burst in made.attacks.items()
             if burst.count >= clickstream.RAISING_EVENT
+        ]
+    if isinstance(made, Changes):
+        return [
+            PlantedEdits(
+                burst.user,
+                burst.wiki,
+                burst.window_start,
+                burst.window_start_us,
+                burst.count,
+                *sender.raised.get(number, (None, None)),
+            )
+            for number, burst in made.bursts.items()
+            if burst.count >= RAISING_EVENT
         ]
     if isinstance(made, Website):
         return [

@@ -124,6 +124,41 @@ TBLPROPERTIES (
     'storage.location.template' = 's3://BUCKET/clickstream-aggregates/${delivered_on}/'
 );
 
+CREATE EXTERNAL TABLE IF NOT EXISTS kinewax.wiki_rows (
+    row_id string,
+    domain string,
+    aggregate string,
+    window_start string,
+    window_end string,
+    wiki string,
+    type string,
+    changes bigint,
+    bot_changes bigint,
+    users bigint,
+    bytes_changed bigint,
+    edits_a_second double,
+    new_pages_a_second double,
+    bytes_a_second double,
+    bot_share double,
+    score double,
+    grade double,
+    emitted_at string,
+    partial boolean
+)
+PARTITIONED BY (delivered_on string)
+ROW FORMAT SERDE 'org.openx.data.jsonserde.JsonSerDe'
+WITH SERDEPROPERTIES ('ignore.malformed.json' = 'true')
+LOCATION 's3://BUCKET/wiki-aggregates/'
+TBLPROPERTIES (
+    'projection.enabled' = 'true',
+    'projection.delivered_on.type' = 'date',
+    'projection.delivered_on.format' = 'yyyy/MM/dd',
+    'projection.delivered_on.range' = '2026/01/01,NOW',
+    'projection.delivered_on.interval' = '1',
+    'projection.delivered_on.interval.unit' = 'DAYS',
+    'storage.location.template' = 's3://BUCKET/wiki-aggregates/${delivered_on}/'
+);
+
 CREATE EXTERNAL TABLE IF NOT EXISTS kinewax.ecommerce_raw (
     txn_timestamp string,
     event_time string,

@@ -677,6 +677,114 @@ FROM (
 ) AS told
 WHERE nth = 1;
 
+CREATE OR REPLACE VIEW kinewax.wiki_changes_10s AS
+SELECT
+    row_id,
+    domain,
+    aggregate,
+    window_start,
+    window_end,
+    wiki,
+    type,
+    changes,
+    bot_changes,
+    users,
+    bytes_changed,
+    emitted_at,
+    partial
+FROM (
+    SELECT
+        row_id,
+        domain,
+        aggregate,
+        CAST(REPLACE(REPLACE(window_start, 'T', ' '), 'Z', '') AS TIMESTAMP) AS window_start,
+        CAST(REPLACE(REPLACE(window_end, 'T', ' '), 'Z', '') AS TIMESTAMP) AS window_end,
+        wiki,
+        type,
+        changes,
+        bot_changes,
+        users,
+        bytes_changed,
+        CAST(REPLACE(REPLACE(emitted_at, 'T', ' '), 'Z', '') AS TIMESTAMP) AS emitted_at,
+        partial,
+        ROW_NUMBER() OVER (PARTITION BY row_id, window_start ORDER BY REPLACE(emitted_at, 'Z', '') DESC) AS nth
+    FROM kinewax.wiki_rows
+    WHERE domain = 'wiki' AND aggregate = 'changes_10s'
+) AS told
+WHERE nth = 1;
+
+CREATE OR REPLACE VIEW kinewax.wiki_changes_60s AS
+SELECT
+    row_id,
+    domain,
+    aggregate,
+    window_start,
+    window_end,
+    wiki,
+    type,
+    changes,
+    bot_changes,
+    users,
+    bytes_changed,
+    emitted_at,
+    partial
+FROM (
+    SELECT
+        row_id,
+        domain,
+        aggregate,
+        CAST(REPLACE(REPLACE(window_start, 'T', ' '), 'Z', '') AS TIMESTAMP) AS window_start,
+        CAST(REPLACE(REPLACE(window_end, 'T', ' '), 'Z', '') AS TIMESTAMP) AS window_end,
+        wiki,
+        type,
+        changes,
+        bot_changes,
+        users,
+        bytes_changed,
+        CAST(REPLACE(REPLACE(emitted_at, 'T', ' '), 'Z', '') AS TIMESTAMP) AS emitted_at,
+        partial,
+        ROW_NUMBER() OVER (PARTITION BY row_id, window_start ORDER BY REPLACE(emitted_at, 'Z', '') DESC) AS nth
+    FROM kinewax.wiki_rows
+    WHERE domain = 'wiki' AND aggregate = 'changes_60s'
+) AS told
+WHERE nth = 1;
+
+CREATE OR REPLACE VIEW kinewax.wiki_unusual_editing AS
+SELECT
+    row_id,
+    domain,
+    aggregate,
+    window_start,
+    window_end,
+    edits_a_second,
+    new_pages_a_second,
+    bytes_a_second,
+    bot_share,
+    score,
+    grade,
+    emitted_at,
+    partial
+FROM (
+    SELECT
+        row_id,
+        domain,
+        aggregate,
+        CAST(REPLACE(REPLACE(window_start, 'T', ' '), 'Z', '') AS TIMESTAMP) AS window_start,
+        CAST(REPLACE(REPLACE(window_end, 'T', ' '), 'Z', '') AS TIMESTAMP) AS window_end,
+        edits_a_second,
+        new_pages_a_second,
+        bytes_a_second,
+        bot_share,
+        score,
+        grade,
+        CAST(REPLACE(REPLACE(emitted_at, 'T', ' '), 'Z', '') AS TIMESTAMP) AS emitted_at,
+        partial,
+        ROW_NUMBER() OVER (PARTITION BY row_id, window_start ORDER BY REPLACE(emitted_at, 'Z', '') DESC) AS nth
+    FROM kinewax.wiki_rows
+    WHERE domain = 'wiki' AND aggregate = 'unusual_editing'
+) AS told
+WHERE nth = 1;
+
 CREATE OR REPLACE VIEW kinewax.ecommerce_events AS
 SELECT
     event_at,

@@ -33,3 +33,14 @@ DELETE FROM kinewax.clickstream_rows
 USING newest
 WHERE clickstream_rows.row_id = newest.row_id
     AND clickstream_rows.emitted_at < newest.emitted_at;
+
+WITH newest AS (
+    SELECT row_id, MAX(emitted_at) AS emitted_at
+    FROM kinewax.wiki_rows
+    GROUP BY row_id
+    HAVING COUNT(*) > 1
+)
+DELETE FROM kinewax.wiki_rows
+USING newest
+WHERE wiki_rows.row_id = newest.row_id
+    AND wiki_rows.emitted_at < newest.emitted_at;

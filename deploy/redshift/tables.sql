@@ -767,6 +767,138 @@ FROM (
 ) AS told
 WHERE nth = 1;
 
+CREATE TABLE IF NOT EXISTS kinewax.wiki_rows (
+    row_id VARCHAR(65535) NOT NULL,
+    domain VARCHAR(65535) NOT NULL,
+    aggregate VARCHAR(65535) NOT NULL,
+    window_start TIMESTAMP NOT NULL,
+    window_end TIMESTAMP NOT NULL,
+    wiki VARCHAR(65535),
+    type VARCHAR(65535),
+    changes BIGINT,
+    bot_changes BIGINT,
+    users BIGINT,
+    bytes_changed BIGINT,
+    edits_a_second DOUBLE PRECISION,
+    new_pages_a_second DOUBLE PRECISION,
+    bytes_a_second DOUBLE PRECISION,
+    bot_share DOUBLE PRECISION,
+    score DOUBLE PRECISION,
+    grade DOUBLE PRECISION,
+    emitted_at TIMESTAMP NOT NULL,
+    partial BOOLEAN
+)
+DISTSTYLE KEY DISTKEY (row_id)
+COMPOUND SORTKEY (aggregate, window_start);
+
+CREATE OR REPLACE VIEW kinewax.wiki_changes_10s AS
+SELECT
+    row_id,
+    domain,
+    aggregate,
+    window_start,
+    window_end,
+    wiki,
+    type,
+    changes,
+    bot_changes,
+    users,
+    bytes_changed,
+    emitted_at,
+    partial
+FROM (
+    SELECT
+        row_id,
+        domain,
+        aggregate,
+        window_start,
+        window_end,
+        wiki,
+        type,
+        changes,
+        bot_changes,
+        users,
+        bytes_changed,
+        emitted_at,
+        partial,
+        ROW_NUMBER() OVER (PARTITION BY row_id, window_start ORDER BY emitted_at DESC) AS nth
+    FROM kinewax.wiki_rows
+    WHERE domain = 'wiki' AND aggregate = 'changes_10s'
+) AS told
+WHERE nth = 1;
+
+CREATE OR REPLACE VIEW kinewax.wiki_changes_60s AS
+SELECT
+    row_id,
+    domain,
+    aggregate,
+    window_start,
+    window_end,
+    wiki,
+    type,
+    changes,
+    bot_changes,
+    users,
+    bytes_changed,
+    emitted_at,
+    partial
+FROM (
+    SELECT
+        row_id,
+        domain,
+        aggregate,
+        window_start,
+        window_end,
+        wiki,
+        type,
+        changes,
+        bot_changes,
+        users,
+        bytes_changed,
+        emitted_at,
+        partial,
+        ROW_NUMBER() OVER (PARTITION BY row_id, window_start ORDER BY emitted_at DESC) AS nth
+    FROM kinewax.wiki_rows
+    WHERE domain = 'wiki' AND aggregate = 'changes_60s'
+) AS told
+WHERE nth = 1;
+
+CREATE OR REPLACE VIEW kinewax.wiki_unusual_editing AS
+SELECT
+    row_id,
+    domain,
+    aggregate,
+    window_start,
+    window_end,
+    edits_a_second,
+    new_pages_a_second,
+    bytes_a_second,
+    bot_share,
+    score,
+    grade,
+    emitted_at,
+    partial
+FROM (
+    SELECT
+        row_id,
+        domain,
+        aggregate,
+        window_start,
+        window_end,
+        edits_a_second,
+        new_pages_a_second,
+        bytes_a_second,
+        bot_share,
+        score,
+        grade,
+        emitted_at,
+        partial,
+        ROW_NUMBER() OVER (PARTITION BY row_id, window_start ORDER BY emitted_at DESC) AS nth
+    FROM kinewax.wiki_rows
+    WHERE domain = 'wiki' AND aggregate = 'unusual_editing'
+) AS told
+WHERE nth = 1;
+
 CREATE TABLE IF NOT EXISTS kinewax.ecommerce_raw (
     txn_timestamp TIMESTAMP,
     event_time TIMESTAMP,

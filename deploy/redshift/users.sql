@@ -11,6 +11,8 @@ GRANT INSERT ON kinewax.access_logs_rows TO firehose_loader;
 
 GRANT INSERT ON kinewax.clickstream_rows TO firehose_loader;
 
+GRANT INSERT ON kinewax.wiki_rows TO firehose_loader;
+
 GRANT INSERT ON kinewax.ecommerce_raw TO firehose_loader;
 
 GRANT INSERT ON kinewax.clickstream_raw TO firehose_loader;
@@ -56,6 +58,12 @@ GRANT SELECT ON kinewax.clickstream_countries_60s TO insights_reader;
 GRANT SELECT ON kinewax.clickstream_genders_60s TO insights_reader;
 
 GRANT SELECT ON kinewax.clickstream_origins_60s TO insights_reader;
+
+GRANT SELECT ON kinewax.wiki_changes_10s TO insights_reader;
+
+GRANT SELECT ON kinewax.wiki_changes_60s TO insights_reader;
+
+GRANT SELECT ON kinewax.wiki_unusual_editing TO insights_reader;
 
 GRANT SELECT ON kinewax.ecommerce_events TO insights_reader;
 

@@ -241,7 +241,9 @@ def _value_column(value: Value | SessionValue, fields: dict[str, Field]) -> Colu
 
 
 def _column(name: str, field: Field, *, required: bool = False) -> Column:
-    kind: Kind = field.kind if field.kind != "decimal" or field.scale else "integer"
+    kind: Kind = "text" if field.is_text else "integer"
+    if field.kind == "decimal" and field.scale:
+        kind = "decimal"
     return Column(name, kind, field.scale, required)
 
 

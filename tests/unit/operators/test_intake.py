@@ -174,7 +174,9 @@ def test_by_arrival_an_event_is_never_ahead_and_is_late_as_any_other() -> None:
 def test_only_events_inside_the_bounds_are_told_of_one_by_one() -> None:
     narrowed = Intake(
         "shop", Decoder(FIELDS, "at", TextCodes()), (WINDOW,), 0,
-        writes=lambda _, times_us: ({"at": str(time_us)} for time_us in times_us.tolist()),
+        writes=lambda block, decoded, rows: Events(
+            block.shard, tuple({"at": str(one)} for one in decoded.times_us[rows].tolist())
+        ),
         between_us=(NOON_US + 10 * SECOND, NOON_US + 20 * SECOND),
     )  # fmt: skip
     clocks = ("12:00:09", "12:00:10", "12:00:19.9", "12:00:20")
