@@ -11,6 +11,8 @@ import orjson
 import typer
 from rich.console import Console
 
+from dataflows.registry import DOMAINS
+from errors import SettingsError
 from producers.options import new_seed
 from service.demo import DemoOptions, run_demo
 from service.panel import shown, summarise
@@ -35,6 +37,9 @@ def demo(
     found is compared with what was planted; the exit code is 0 when all of it was found, nobody
     else was accused, and the ledger balances.
     """
+    if domain not in DOMAINS:
+        msg = f"there is no demo of {domain!r}"
+        raise SettingsError(msg, hint=f"there is one of {', '.join(DOMAINS)}; of yours, use `run`")
     options = DemoOptions(
         domain=domain,
         out=out,
