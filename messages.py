@@ -175,6 +175,23 @@ class Unreadable:
 
 
 @dataclass(frozen=True, slots=True)
+class PairCounts:
+    """How many events each pair of a key and a text has: columns sorted by both codes.
+
+    Attributes:
+        keys: uint64[p], the keys' codes.
+        members: uint64[p], the texts' codes.
+        counts: int64[p].
+        texts: The texts by their codes.
+    """
+
+    keys: UInt64s
+    members: UInt64s
+    counts: Int64s
+    texts: dict[int, str]
+
+
+@dataclass(frozen=True, slots=True)
 class Partial:
     """What one worker tick adds to one window of one key group: columns over distinct keys.
 
@@ -187,6 +204,7 @@ class Partial:
         members: For each distinct count, in order, one entry an event: the codes of its (key,
             member) pair, uint64[m], and int64[m], the index of its key.
         events: How many events it stands for.
+        tops: For each `Top` of the window, in order, what it counts.
     """
 
     start_us: int
@@ -195,6 +213,7 @@ class Partial:
     values: tuple[Int64s, ...]
     members: tuple[tuple[UInt64s, Int64s], ...]
     events: int
+    tops: tuple[PairCounts, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from operators.spec import (
     Ratio,
     Sum,
     Threshold,
+    Top,
     Value,
     Where,
     Window,
@@ -34,11 +35,12 @@ HONEYPOTS = (
     "/vendor/phpunit/phpunit/src/Util/PHP/eval-stdin.php",
 )
 
+FAILS = Where("status_class", "5xx")
 TRAFFIC: tuple[Value, ...] = (
     Count("requests"),
     Sum("bytes", of="bytes"),
     Count("errors_4xx", where=Where("status_class", "4xx")),
-    Count("errors_5xx", where=Where("status_class", "5xx")),
+    Count("errors_5xx", where=FAILS),
     Distinct("clients", of="client"),
     Distinct("paths", of="path"),
 )
@@ -54,7 +56,18 @@ ACCESS_LOGS = Domain(
     times=(TIME,),
     windows=(
         Window("traffic_10s", 10, ("vhost",), TRAFFIC, groups=1, doc="What a host served in 10 s."),
-        Window("traffic_60s", 60, ("vhost",), TRAFFIC, groups=1, doc="The same of a minute."),
+        Window(
+            name="traffic_60s",
+            length_seconds=60,
+            key=("vhost",),
+            values=TRAFFIC,
+            evidence=(
+                Top("failing_paths", of="path", counted_as="errors_5xx", where=FAILS),
+                Top("failing_clients", of="client", counted_as="errors_5xx", where=FAILS),
+            ),
+            groups=1,
+            doc="The same of a minute.",
+        ),
         Window(
             name="statuses_60s",
             length_seconds=60,
@@ -74,11 +87,15 @@ ACCESS_LOGS = Domain(
                 Count("requests"),
                 Sum("bytes", of="bytes"),
                 Count("errors_4xx", where=Where("status_class", "4xx")),
-                Count("errors_5xx", where=Where("status_class", "5xx")),
+                Count("errors_5xx", where=FAILS),
                 Count("honeypots", where=Where("path", HONEYPOTS)),
                 Distinct("paths", of="path"),
                 First("first_seen"),
                 Last("last_seen"),
+            ),
+            evidence=(
+                Top("top_paths", of="path", counted_as="requests"),
+                Top("top_agents", of="agent", counted_as="requests"),
             ),
             emit=False,
             all_clients=False,

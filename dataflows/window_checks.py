@@ -14,6 +14,7 @@ from operators.spec import (
     Field,
     First,
     Last,
+    Top,
     Value,
     Where,
     Window,
@@ -28,6 +29,9 @@ def fields_used(window: AnyWindow) -> list[str]:
         used.append(window.where.field)
     for value in window.values:
         used += _fields_of_value(value)
+    if isinstance(window, Window):
+        for top in window.evidence:
+            used += [top.of, *(() if top.where is None else (top.where.field,))]
     return used
 
 
@@ -42,14 +46,14 @@ def window_problems(window: AnyWindow, fields: Mapping[str, Field]) -> Iterator[
     for name in window.key:
         if name not in fields:
             yield undeclared_field(what, name, fields, (window,))
+    named = (*window.values, *(window.evidence if isinstance(window, Window) else ()))
     yield from repeated(
-        f"value of {window.name}",
-        [value.name for value in window.values],
-        window.values,
-        (window,),
+        f"value of {window.name}", [value.name for value in named], named, (window,)
     )
     if isinstance(window, Window):
         yield from _tumbling_problems(window)
+        for top in window.evidence:
+            yield from _top_problems(window, top, fields)
     elif not window.key:
         yield Problem(f"{what} has no key", "name the fields whose visits it has", (window,))
     elif window.gap_seconds < 1:
@@ -88,6 +92,18 @@ def _tumbling_problems(window: Window) -> Iterator[Problem]:
             (window,),
             window.interim_seconds,
         )
+
+
+def _top_problems(window: Window, top: Top, fields: Mapping[str, Field]) -> Iterator[Problem]:
+    what, inside = f"{top.name} of {window.name}", (window, top)
+    if top.of not in fields:
+        yield undeclared_field(what, top.of, fields, inside)
+    elif not fields[top.of].is_text:
+        yield Problem(f"{what} needs a text, not the number {top.of}", "", inside, top.of)
+    if top.where is not None:
+        yield from _filter_problems(what, top.where.field, fields, (*inside, top.where))
+    if top.most < 1:
+        yield Problem(f"{what} names {top.most}: it must be 1 or more", "", inside, top.most)
 
 
 def _value_problems(

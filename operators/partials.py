@@ -11,14 +11,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 
 import numpy as np
+import numpy.typing as npt
 
-from messages import Int64s, Mark, Packet, Partial, SessionPieces, UInt64s
+from messages import Int64s, Mark, Packet, PairCounts, Partial, SessionPieces, UInt64s
 from operators.codes import TextCodes, combine, first_of_runs, group_edges
 from operators.intake import Taken
 from operators.session_pieces import pieces_of
 from operators.session_spec import AnyWindow, SessionWindow
 from operators.session_values import SessionValues
-from operators.spec import ApproxDistinct, Distinct, Window
+from operators.spec import ApproxDistinct, Distinct, Top, Window
 from operators.tick import Tick
 
 
@@ -91,8 +92,9 @@ def _partials_of(
     distinct = [v for v in window.values if isinstance(v, Distinct | ApproxDistinct)]
     pairs_of = {of: combine([codes, tick.codes(of)[order]]) for of in {v.of for v in distinct}}
     members = [pairs_of[value.of] for value in distinct]
-    run_of_row = np.repeat(np.arange(len(begins)), counts) if members else begins
+    run_of_row = np.repeat(np.arange(len(begins)), counts) if members or window.evidence else begins
     ends = np.append(begins, len(order))
+    tops = [_counted(top, tick, order, run_of_row) for top in window.evidence]
     keys = tick.keys(window.key, order[begins])
     for group, (lo, hi) in _cut(run_starts, run_codes, edges):
         yield (
@@ -107,8 +109,39 @@ def _partials_of(
                     for pairs in members
                 ),
                 events=int(counts[lo:hi].sum()),
+                tops=tuple(_between(top, lo, hi, run_codes, tick) for top in tops),
             ),
         )
+
+
+def _counted(
+    top: Top, tick: Tick, order: Int64s, run_of_row: npt.NDArray[np.intp]
+) -> tuple[npt.NDArray[np.intp], UInt64s, Int64s]:
+    """Count the rows of each pair of run and text; return runs, texts' codes and counts, sorted."""
+    if top.where is not None:
+        passes = tick.matches(top.where)[order]
+        order, run_of_row = order[passes], run_of_row[passes]
+    members = tick.codes(top.of)[order]
+    by_pair = np.lexsort((members, run_of_row))
+    runs, members = run_of_row[by_pair], members[by_pair]
+    firsts = first_of_runs(runs, members)
+    return runs[firsts], members[firsts], np.diff(firsts, append=len(runs))
+
+
+def _between(
+    counted: tuple[npt.NDArray[np.intp], UInt64s, Int64s],
+    lo: int,
+    hi: int,
+    run_codes: UInt64s,
+    tick: Tick,
+) -> PairCounts:
+    """Return the counts of the runs from `lo` to `hi`, by the codes of their keys."""
+    runs, members, counts = counted
+    begin, end = np.searchsorted(runs, (lo, hi)).tolist()
+    members = members[begin:end]
+    return PairCounts(
+        run_codes[runs[begin:end]], members, counts[begin:end], tick.texts_of(members)
+    )
 
 
 def _order(starts_us: Int64s, codes: UInt64s, rows: Int64s | None) -> Int64s:

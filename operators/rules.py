@@ -138,14 +138,19 @@ class Rule:
         return number / self._unit if self._unit != 1 else number
 
     def _evidence(self, window: OpenWindow, rows: Int64s) -> Iterator[dict[str, Json]]:
-        """Yield the other values of each key, so far."""
+        """Yield the other values of each key, so far, and its most frequent texts."""
         arrays = [array[rows] for array in window.arrays]
         read = read_values(self._window.values, self._accumulators, arrays, self._fields)
         names = [value.name for value in self._window.values]
-        for values in zip(*read, strict=True):
+        for code, *values in zip(window.codes[rows].tolist(), *read, strict=True):
             known: dict[str, Json] = dict(zip(names, values, strict=True))
             if self._whole is None:
                 del known[self.spec.value]  # the alert's own
+            for top, counts in zip(self._window.evidence, window.tops, strict=True):
+                known[top.name] = [
+                    {top.of: text, top.counted_as: count}
+                    for text, count in counts.of(code, top.most)
+                ]
             yield known
 
 

@@ -194,6 +194,27 @@ class Allow:
 
 
 @dataclass(frozen=True, slots=True)
+class Top:
+    """The most frequent texts among a key's events, with their counts; exact.
+
+    Memory follows the distinct pairs of key and text, as that of a `Distinct` does.
+
+    Attributes:
+        name: What incidents call it.
+        of: The text field.
+        most: How many are named.
+        counted_as: What incidents call the counts.
+        where: Only events that pass are counted.
+    """
+
+    name: str
+    of: str
+    most: int = 5
+    counted_as: str = "events"
+    where: Where | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Window:
     """A tumbling event-time window [start, end) with aggregates by key.
 
@@ -212,6 +233,7 @@ class Window:
         all_clients: Whether events of allowed clients are counted, too.
         groups: How many key groups share the keys; constant for the life of a recovery store.
         doc: For the docs.
+        evidence: What incidents of its keys name beside the values.
     """
 
     name: str
@@ -225,6 +247,7 @@ class Window:
     doc: str = ""
     where: Where | Known | None = None
     interim_seconds: int = 0
+    evidence: tuple[Top, ...] = ()
 
     @property
     def grain_us(self) -> int:
@@ -236,9 +259,11 @@ class Window:
         """All of it that shapes its state, as text."""
         values = ", ".join(str(value) for value in self.values)
         where = f", where {self.where}" if self.where else ""
+        tops = ", ".join(f"{top.of} {top.where or ''}".rstrip() for top in self.evidence)
+        named = f", with the top of {tops}" if tops else ""
         return (
             f"{self.length_seconds} s by {', '.join(self.key)} in {self.groups} groups{where}: "
-            f"{values}"
+            f"{values}{named}"
         )
 
 

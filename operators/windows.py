@@ -18,6 +18,7 @@ from operators.accumulators import accumulators_of
 from operators.codes import first_of_runs, integers_of
 from operators.hyperloglog import Registers, add_codes, empty_registers, estimates
 from operators.spec import ApproxDistinct, Distinct, Window
+from operators.top_counts import TopCounts
 
 _US_PER_SECOND = 1_000_000
 
@@ -34,6 +35,7 @@ class OpenWindow:
         registers: For each approximate count, one row of registers a key.
         changed: bool[n], the keys that have changed since their interim rows were written; None
             where there are none.
+        tops: For each `Top` of the window, its counts.
     """
 
     codes: UInt64s
@@ -42,6 +44,7 @@ class OpenWindow:
     keys: dict[int, tuple[Scalar, ...]] = field(default_factory=dict)
     registers: list[Registers] = field(default_factory=list)
     changed: npt.NDArray[np.bool_] | None = None
+    tops: list[TopCounts] = field(default_factory=list)
 
     def keys_of(self, codes: UInt64s) -> list[tuple[Scalar, ...]]:
         """Return the keys of these codes."""
@@ -82,9 +85,12 @@ class OpenWindows:
                 self._approximate.append((members, index))
                 self._bits.append(value.bits)
         self._keeps_changes = spec.interim_seconds > 0
+        self._tops = len(spec.evidence)
         self._open: dict[int, OpenWindow] = {}
         if state is not None:
             self._open = {start: OpenWindow(*parts) for start, parts in state["open"].items()}
+            for start, tops in state.get("tops", {}).items():
+                self._open[start].tops = [TopCounts(counts) for counts in tops]
 
     def __len__(self) -> int:
         return len(self._open)
@@ -102,7 +108,12 @@ class OpenWindows:
                     window.changed,
                 )
                 for start, window in self._open.items()
-            }
+            },
+            "tops": {
+                start: [top.merged() for top in window.tops]
+                for start, window in self._open.items()
+                if window.tops
+            },
         }
 
     def add(self, partial: Partial) -> Change:
@@ -115,6 +126,7 @@ class OpenWindows:
                 pairs=[np.empty(0, np.uint64) for _ in self._exact],
                 registers=[empty_registers(0, bits) for bits in self._bits],
                 changed=np.empty(0, bool) if self._keeps_changes else None,
+                tops=[TopCounts() for _ in range(self._tops)],
             )
         at = np.searchsorted(window.codes, partial.codes)
         is_new = np.ones(len(at), bool)
@@ -134,6 +146,8 @@ class OpenWindows:
         for registers, (members, _) in zip(window.registers, self._approximate, strict=True):
             codes, key_of_code = partial.members[members]
             add_codes(registers, at[key_of_code], codes)
+        for top, more in zip(window.tops, partial.tops, strict=True):
+            top.add(more)
         if window.changed is not None:
             window.changed[at] = True
         return Change(window, at, before)

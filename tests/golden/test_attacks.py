@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import datetime
 from functools import cache
 from itertools import cycle, islice
@@ -18,6 +20,7 @@ import pytest
 
 from dataflows.access_logs import ACCESS_LOGS
 from messages import AggregateRows, Alert, Late, Output, Reject
+from operators.spec import Level, Ratio
 from producers.access_log_attacks import DISTRIBUTED_CLIENTS, KINDS, LogAttack
 from producers.access_logs import Website
 from producers.crowd import Traffic
@@ -164,6 +167,9 @@ def check_client(attack: LogAttack, found: Sequence[Alert]) -> None:
         moment(alert.evidence[name]) for alert in found for name in ("first_seen", "last_seen")
     ]
     assert attack.start_us - SECOND <= min(seen) < max(seen) < attack.end_us
+    for alert in found:
+        shown: Any = [alert.evidence["top_paths"], alert.evidence["top_agents"]]
+        assert all(1 <= len(entries) <= 5 for entries in shown)
     if attack.kind == "flood":
         assert {alert.evidence["paths"] for alert in found} == {1}
         assert sum(int(alert.value) for alert in found) >= 0.7 * attack.count
@@ -239,7 +245,7 @@ def test_a_day_of_honest_traffic_brings_no_alert(watch: Callable[..., Watched], 
 # It is a sample: all of its lines lie in the fifth minute of an hour, in no order within it.
 REAL_LINE = re.compile(
     r'(?P<client>\S+) - \S+ \[(?P<time>[^]]+)\] "(?P<method>\S+) (?P<target>\S+) '
-    r'HTTP/1\.[01]" (?P<status>\d{3}) (?P<bytes>\d+|-) .*'
+    r'HTTP/1\.[01]" (?P<status>\d{3}) (?P<bytes>\d+|-) ".*?" "(?P<agent>.*?)"?'
 )
 DISORDER_SECONDS = 60
 DESERVED: list[str] = []
@@ -283,6 +289,41 @@ def test_a_real_log_brings_no_alert_and_counts_as_a_plain_group_by(shared_data: 
         } == {place: [VALUES[value](group) for value in values] for place, group in groups.items()}
 
 
+def test_incidents_of_a_real_log_name_what_a_plain_group_by_names(shared_data: Path) -> None:
+    """With limits so low that there are many: clients with 4 requests, minutes with an error."""
+    log = shared_data / "access_logs" / "elastic_apache_logs_10k.log"
+    low = {"client_flood": 3, "errors": 1e-9}
+    rules = tuple(
+        replace(rule, levels=(Level("warning", above=low[rule.name]),))
+        for rule in ACCESS_LOGS.rules
+        if rule.name in low
+    )
+    rules = tuple(replace(rule, at_least=1) if isinstance(rule, Ratio) else rule for rule in rules)
+    domain = replace(ACCESS_LOGS, rules=rules, detectors=())
+    lines = [plain(line) for line in log.read_text(errors="surrogateescape").splitlines()]
+    alerts = alerts_of(outputs_of(domain, log, disorder_seconds=DISORDER_SECONDS))
+    finals = [alert for alert in alerts if alert.phase == "final"]
+    for rule, length, key, of, counted_as, passes in (
+        ("client_flood", 10, ("client",), "path", "requests", lambda _: True),
+        ("client_flood", 10, ("client",), "agent", "requests", lambda _: True),
+        ("errors", 60, (), "path", "errors_5xx", lambda line: line["status"] >= 500),
+        ("errors", 60, (), "client", "errors_5xx", lambda line: line["status"] >= 500),
+    ):
+        groups: dict[tuple[Any, ...], Counter[str]] = {}
+        for line in filter(passes, lines):
+            place = (line["second"] // length * length, *(line[part] for part in key))
+            groups.setdefault(place, Counter())[line[of]] += 1
+        name = f"failing_{of}s" if rule == "errors" else f"top_{of}s"
+        found = [alert for alert in finals if alert.rule == rule]
+        assert len(found) == sum(
+            rule == "errors" or counts.total() > low[rule] for counts in groups.values()
+        )
+        for alert in found:
+            counts = groups[(alert.window_start_us // SECOND, *(alert.key[part] for part in key))]
+            greatest = sorted(counts.items(), key=lambda one: (-one[1], one[0]))[:5]
+            assert alert.evidence[name] == [{of: text, counted_as: n} for text, n in greatest]
+
+
 def plain(text: str) -> dict[str, Any]:
     match = REAL_LINE.fullmatch(text)
     assert match is not None, text
@@ -292,6 +333,7 @@ def plain(text: str) -> dict[str, Any]:
         "status": int(match["status"]),
         "bytes": int(match["bytes"].replace("-", "0")),
         "path": match["target"].partition("?")[0],
+        "agent": "" if match["agent"] == "-" else match["agent"],
     }
 
 
