@@ -9,7 +9,7 @@ import gzip
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -22,9 +22,12 @@ from dataflows.ecommerce import ECOMMERCE
 from dataflows.pipeline import Options, build_flow
 from messages import VOLATILE, Adopted, Block, Ended, EndOfInput, Hello, Mark
 from operators.spec import Field
+from service.archives import Replay, list_archive
+from service.aws import Aws
+from service.job import Job
+from service.settings import Settings
 from sinks import files
-from sources.archive.layouts import layout_of
-from sources.archive.listing import Listing, listed
+from sources.archive.listing import Listing
 from sources.archive.source import ArchiveSource, Reading
 from sources.archive.stores import DirectoryStore
 from sources.base import Source
@@ -39,7 +42,6 @@ IDENTIFIED = replace(
 
 LOST_ORDER_US = 15 * 60_000_000
 LONGEST_LAG_US = 3 * 60_000_000
-HOUR_US = 3_600_000_000
 
 
 @dataclass(frozen=True)
@@ -78,7 +80,7 @@ def _event(rng: Random, number: int, time_us: int, is_attack: bool) -> bytes:
     fields["event_type"] = rng.choice(("view", "view", "cart", "purchase"))
     fields["category_code"] = rng.choice(("", "electronics.audio", "kids.toys"))
     fields["brand"] = rng.choice(("", "apple", "lego"))
-    fields["user_session"] = f"{user}-{number % 3}"
+    fields["user_session"] = f"{user}-{number % 29}"  # some with gaps of half an hour
     return json.dumps({"id": f"event-{number}", **fields}).encode()
 
 
@@ -144,16 +146,18 @@ def delivered(records: Sequence[Record], root: Path, rng: Random, seconds: int) 
         path.write_bytes(gzip.compress(b"".join(one.payload + b"\n" for one in own)))
 
 
-def listing_of(root: Path, lanes: int = 8, between_us: tuple[int, int] | None = None) -> Listing:
-    """List an archive as a replay does."""
-    wide: tuple[int | None, int | None] = (None, None)
-    if between_us is not None:
-        longest_us = max(one.gap_us for one in ECOMMERCE.sessions)
-        wide = (between_us[0] - longest_us, between_us[1] + DISORDER_US + LOST_ORDER_US)
-    return listed(
-        str(root), DirectoryStore(root), layout_of(""),
-        arrived_us=wide, most_lanes=lanes, drift_us=HOUR_US,
-    )  # fmt: skip
+def listing_of(domain: Domain, root: Path, between_us: tuple[int, int] | None) -> Listing:
+    """List an archive as `kinewax replay` does."""
+    from_us, to_us = between_us or (None, None)
+    replay, settings = Replay(from_us, to_us), Settings()
+    late = settings.event_time.model_copy(
+        update={"disorder": timedelta(microseconds=DISORDER_US + LOST_ORDER_US)}
+    )
+    near = settings.source.model_copy(update={"max_drift": timedelta(hours=1)})
+    settings = settings.model_copy(update={"event_time": late, "source": near})
+    scope = Job("ecommerce", root.as_uri(), settings, replay=replay).scope()
+    scope = replace(scope, one_lane=bool(domain.event_id))
+    return list_archive(root.as_uri(), replay, settings, Aws(settings.aws), scope)
 
 
 def run_live(domain: Domain, records: Sequence[Record], shards: int, rng: Random, to: Path) -> None:
@@ -167,7 +171,6 @@ def run_replay(
     root: Path,
     to: Path,
     *,
-    lanes: int = 8,
     between_us: tuple[int, int] | None = None,
 ) -> None:
     """Run a domain over an archive, as `kinewax replay` does."""
@@ -178,7 +181,7 @@ def run_replay(
         notify=False,
         between_us=between_us,
     )
-    listing = listing_of(root, lanes, between_us)
+    listing = listing_of(domain, root, between_us)
     run(domain, ArchiveSource(listing, DirectoryStore(root), Reading()), options, to)
 
 

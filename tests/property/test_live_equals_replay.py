@@ -116,7 +116,7 @@ def test_an_archive_with_duplicates_gives_the_same_where_events_have_ids(
         records = stream_of(rng, shards, minutes)
         run_live(IDENTIFIED, records, shards, rng, live)
         delivered(delivered_again(records, rng, share=0.01), root, rng, seconds)
-        run_replay(IDENTIFIED, root, replayed, lanes=1)
+        run_replay(IDENTIFIED, root, replayed)
         assert finals_of(replayed) == finals_of(live)
 
 
