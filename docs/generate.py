@@ -23,7 +23,7 @@ from metrics import METRICS
 from operators.decode import REASONS
 from operators.feature_spec import DetectorSpec, KeyForest, RecordForest, StreamForest
 from operators.session_spec import AnyWindow, SessionValue
-from operators.spec import Known, Level, Ratio, Value, Where, Without
+from operators.spec import Known, Level, Ratio, Top, Value, Where, Without
 from service import settings
 from service.cli import app
 from sources.archive import stores
@@ -167,7 +167,7 @@ def _domain(domain: Domain) -> Iterator[str]:
             f"`{window.name}`",
             f"{window.length_seconds} s",
             _by(window),
-            ", ".join(_value(value) for value in window.values),
+            ", ".join([*map(_value, window.values), *map(_top, window.evidence)]),
             _written(window.interim_seconds) if window.emit else "no",
             window.doc,
         )
@@ -261,6 +261,11 @@ def _value(value: Value | SessionValue) -> str:
         + (f" of `{of}`" if of else "")
         + (f" where {_where(where)}" if where else "")
     )
+
+
+def _top(top: Top) -> str:
+    where = f" where {_where(top.where)}" if top.where else ""
+    return f"for incidents `{top.name}`: the {top.most} most frequent of `{top.of}`{where}"
 
 
 # ---- the command line ---------------------------------------------------------------------------

@@ -26,6 +26,7 @@ from operators.spec import (
     Minimum,
     Sum,
     Threshold,
+    Top,
     Where,
     Window,
     Without,
@@ -152,6 +153,22 @@ def test_sessions_that_contradict_themselves_are_refused(
         (Window("all", 10, ("user",), (ApproxDistinct("n", "kind", bits=4),)), "12 to 16 bits"),
         (Window("all", 10, ("user",), (), emit=False, interim_seconds=1), "interim rows"),
         (Window("all", 10, ("user",), (), top=3, groups=1, interim_seconds=1), "interim rows"),
+        (Window("all", 10, ("user",), (), evidence=(Top("t", "cost"),)), "the field 'cost'"),
+        (
+            Window("all", 10, ("user",), (), evidence=(Top("t", "price"),)),
+            "needs a text, not the number price",
+        ),
+        (Window("all", 10, ("user",), (), evidence=(Top("t", "shop", most=0),)), "names 0"),
+        (
+            Window(
+                "all", 10, ("user",), (), evidence=(Top("t", "shop", where=Where("user", "7")),)
+            ),
+            "can filter by a text, not user",
+        ),
+        (
+            Window("all", 10, ("user",), (Count("t"),), evidence=(Top("t", "shop"),)),
+            "more than one value of all 't'",
+        ),
     ],
 )
 def test_windows_that_contradict_themselves_are_refused(window: Window, message: str) -> None:

@@ -306,7 +306,7 @@ def test_a_restart_anywhere_changes_nothing(restart_at: int) -> None:
         assert under_test.watermark.now_us == plain.watermark.now_us
     assert under_test.ledger == plain.ledger
     assert under_test.ledger["late_after_reshard.users"] == 9
-    assert pickle.loads(under_test.snapshot())["windows"] == {"open": {}}
+    assert pickle.loads(under_test.snapshot())["windows"] == {"open": {}, "tops": {}}
 
 
 def test_a_snapshot_does_not_change_afterwards() -> None:

@@ -9,9 +9,9 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from messages import Partial, UInt64s
+from messages import PairCounts, Partial, UInt64s
 from operators.codes import integer_codes, mix
-from operators.spec import ApproxDistinct, Count, Distinct, Maximum, Minimum, Sum, Window
+from operators.spec import ApproxDistinct, Count, Distinct, Maximum, Minimum, Sum, Top, Window
 from operators.windows import OpenWindow, OpenWindows
 
 SECOND = 1_000_000
@@ -183,3 +183,17 @@ def test_an_approximate_count_is_that_of_its_registers_beside_an_exact_one() -> 
     exact, about = window.arrays
     assert (exact > 10_000).all()
     assert (np.abs(about / exact - 1) < 3 * 0.0081).all()
+
+
+def test_what_incidents_name_is_kept_in_a_snapshot() -> None:
+    spec = Window("w", 10, ("user",), (Count("n"),), evidence=(Top("kinds", "kind"),))
+    key, shares = np.array([code(1)], np.uint64), [("a", 7, 2), ("b", 8, 3), ("a", 7, 2)]
+    under_test = OpenWindows(spec)
+    for text, member, count in shares:
+        counts = np.array([count])
+        pairs = PairCounts(key, np.array([member], np.uint64), counts, {member: text})
+        under_test.add(Partial(0, key, None, (counts,), (), count, (pairs,)))
+        under_test = OpenWindows(spec, pickle.loads(pickle.dumps(under_test.snapshot())))
+
+    ((_, window),) = under_test.close(10 * SECOND)
+    assert window.tops[0].of(code(1), 5) == [("a", 4), ("b", 3)]
