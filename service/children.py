@@ -11,7 +11,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -32,11 +32,19 @@ class Child:
         name: What to call it, and its log.
         arguments: The command line behind `kinewax`.
         out: The demo's directory; the log goes below it.
+        environment: Further variables.
     """
 
-    def __init__(self, name: str, arguments: Sequence[str], out: Path) -> None:
+    def __init__(
+        self,
+        name: str,
+        arguments: Sequence[str],
+        out: Path,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
         self._name = name
         self._arguments = arguments
+        self._environment = environment or {}
         self._log = out / "logs" / f"{name}.log"
         self._started: subprocess.Popen[bytes] | None = None
 
@@ -46,6 +54,7 @@ class Child:
         with self._log.open("wb") as output, uninterrupted():
             self._started = subprocess.Popen(
                 [str(program), *self._arguments],
+                env={**os.environ, **self._environment},
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,

@@ -5,7 +5,8 @@ the latter two through the public command line. A minute of events waits on the 
 service starts (so that an aggregate's window closes during the demo); then live events come, with
 attacks among them. What was found is read back from the table, the queue and the bucket by a
 bystander (`service.outside`), and compared with what the producer says that it planted. Last, the
-marketing team's questions are asked of the bucket.
+domain's questions are asked of the bucket. A domain's plan says what is planted and how it is seen
+(`producers.demo_plans`); nothing here knows one domain from another.
 """
 
 from __future__ import annotations
@@ -15,7 +16,6 @@ import time
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -24,9 +24,11 @@ import orjson
 from dataflows.registry import find_domain
 from errors import SettingsError
 from operators.spec import Threshold
-from service import settings, verdict
+from producers.demo_plans import Plan
+from service import demo_commands, settings, verdict
 from service.aws import Aws
 from service.children import Child, free_port, isolated
+from service.demo_commands import BUCKET, DemoOptions, names_of
 from service.ledger import SUMMARY_NAME
 from service.local_aws import REGION, LocalAws, Resources, create
 from service.outside import (
@@ -43,17 +45,11 @@ from service.outside import (
 )
 from service.verdict import Verdict
 
-STREAM = "ecommerce-raw-user-activity-stream-1"
 SHARDS = 4
-BUCKET = "kinewax-demo"
 QUEUE = "a-persons-mailbox"
 MARKER = ".kinewax-demo"
 """A directory that holds this file was made by the demo, and may be made anew by it."""
 
-_DISORDER_SECONDS = 2
-_BACKLOG_RATE = 50
-_BACKLOG_SECONDS = 60
-_MALFORMED_SHARE = 0.002
 _READY_SECONDS = 60.0
 _LAST_WORD_SECONDS = 30.0
 _PRODUCER_STOP_SECONDS = 10.0
@@ -66,29 +62,6 @@ _POLL_SECONDS = 0.05
 
 
 @dataclass(frozen=True, slots=True)
-class DemoOptions:
-    """What a demo is asked for.
-
-    Attributes:
-        domain: The domain to run.
-        out: Where its files go; what an older demo left there is replaced.
-        seconds: How long live events come.
-        rate: Live events a second.
-        attackers: How many users attack.
-        processes: Worker processes of the service.
-        seed: Where the producer's chance comes from.
-    """
-
-    domain: str
-    out: Path
-    seconds: float
-    rate: float
-    attackers: int
-    processes: int
-    seed: int
-
-
-@dataclass(frozen=True, slots=True)
 class Moment:
     """What there is to show at one moment."""
 
@@ -98,6 +71,7 @@ class Moment:
     open_windows: dict[str, int]
     rows: list[SeenRow]
     notices: int
+    plan: Plan
 
 
 class View(Protocol):
@@ -120,8 +94,8 @@ def run_demo(options: DemoOptions, view: View) -> Verdict:
     """
     began = time.monotonic()
     out = _own_directory(options.out)
-    names = settings.load(environment={}, domain=options.domain).settings.sinks
-    rule = _rule(options.domain)
+    names = names_of(options.domain)
+    rule, plan = _rule(options), options.plan
     with ExitStack() as stack:
         view.step("starting a local AWS server on loopback")
         server = LocalAws(out / "logs")
@@ -133,7 +107,7 @@ def run_demo(options: DemoOptions, view: View) -> Verdict:
         queue_url = create(
             aws,
             Resources(
-                streams=((STREAM, SHARDS), (names.stream, 1)),
+                streams=((options.stream, SHARDS), (names.stream, 1)),
                 table=names.table,
                 topic=names.topic,
                 queue=QUEUE,
@@ -141,31 +115,41 @@ def run_demo(options: DemoOptions, view: View) -> Verdict:
                 delivery_streams=(names.aggregates, names.dead_letters),
             ),
         )
-        table = stack.enter_context(TableWatcher(aws("dynamodb"), names.table, rule.value, now_us))
+        table = stack.enter_context(
+            TableWatcher(aws("dynamodb"), names.table, rule, plan.key, now_us)
+        )
         queue = stack.enter_context(QueueReader(aws("sqs"), queue_url))
         view.step(f"starting the service with {options.processes} processes")
         admin_url = f"http://127.0.0.1:{free_port()}"
         service = _started(
-            stack, Child("service", _service(options, out, server.endpoint, admin_url), out)
+            stack,
+            Child(
+                "service",
+                demo_commands.service(options, out, server.endpoint, admin_url),
+                out,
+                names.environment,
+            ),
         )
         view.step("putting a minute of waiting events on the stream")
-        backlog = _started(stack, Child("backlog", _backlog(options, out), out))
+        backlog = _started(
+            stack, Child("backlog", demo_commands.backlog(options, out, time.time()), out)
+        )
         backlog.wait(_READY_SECONDS)
         service.until(lambda: is_ready(admin_url), _READY_SECONDS, "is not ready")
         view.step(
             f"producing {options.rate:g} live events a second for {options.seconds:g} s, "
-            f"{options.attackers} attackers among the users (seed {options.seed})"
+            f"{options.attackers} of them attackers' (seed {options.seed})"
         )
-        producer = _started(stack, Child("producer", _live(options, out), out))
-        showing = _Showing(view, admin_url, options.domain, table, queue)
+        producer = _started(stack, Child("producer", demo_commands.live(options, out), out))
+        showing = _Showing(view, admin_url, options, table, queue)
         while producer.running():
             service.must_run()
             showing.show()
         producer.wait(_PRODUCER_STOP_SECONDS)
         live, waiting = _content(out / "truth.json"), _content(out / "backlog.json")
-        planted = verdict.planted_of(live)
+        planted = verdict.planted_of(live, plan)
         view.step("waiting for the last windows to close")
-        _show_until_final(showing, service, table, planted)
+        _show_until_final(showing, service, table, planted, plan)
         view.step("draining the service")
         # 1 says that its ledger doesn't balance, which is ours to report.
         service.stop(_SERVICE_STOP_SECONDS, good=(0, 1))
@@ -173,13 +157,15 @@ def run_demo(options: DemoOptions, view: View) -> Verdict:
             how = "left no summary"
             raise service.failure(how)
         notices = _notices(queue, verdict.due(planted, rule))
-        view.step("answering the marketing team's questions from the bucket")
-        answers = _started(stack, Child("insights", _insights(out, server.endpoint), out))
+        view.step("answering questions from the bucket")
+        asked = demo_commands.insights(out, server.endpoint)
+        answers = _started(stack, Child("insights", asked, out))
         answers.wait(_INSIGHTS_SECONDS)
         return verdict.judge(
             planted,
-            {row.key: row for row in table.rows()},
+            verdict.gathered(table.rows(), planted, plan),
             rule,
+            plan,
             summary=_content(out / "results" / SUMMARY_NAME),
             sent=(live, waiting),
             notices=notices,
@@ -187,80 +173,6 @@ def run_demo(options: DemoOptions, view: View) -> Verdict:
             seconds=time.monotonic() - began,
             out=out,
         )
-
-
-# ---- the children's command lines --------------------------------------------------------------
-
-
-def _service(options: DemoOptions, out: Path, endpoint: str, admin_url: str) -> list[str]:
-    return [
-        "run",
-        options.domain,
-        "--source",
-        f"kinesis://{STREAM}",
-        "--sinks",
-        f"aws,file://{out / 'results'}",
-        "--processes",
-        str(options.processes),
-        "--recovery",
-        str(out / "recovery"),
-        "--start",
-        "TRIM_HORIZON",
-        "--disorder",
-        f"{_DISORDER_SECONDS}s",
-        "--endpoint-url",
-        endpoint,
-        "--admin-port",
-        admin_url.rpartition(":")[2],
-    ]
-
-
-def _backlog(options: DemoOptions, out: Path) -> list[str]:
-    """Make the whole minute before this one: nobody attacks in it."""
-    minute = time.time() // _BACKLOG_SECONDS * _BACKLOG_SECONDS - _BACKLOG_SECONDS
-    return [
-        *_produce(options, out / "backlog.json", options.seed + 1),
-        "--rate",
-        str(_BACKLOG_RATE),
-        "--seconds",
-        str(_BACKLOG_SECONDS),
-        "--start",
-        datetime.fromtimestamp(minute, UTC).isoformat(),
-    ]
-
-
-def _live(options: DemoOptions, out: Path) -> list[str]:
-    return [
-        *_produce(options, out / "truth.json", options.seed),
-        "--rate",
-        str(options.rate),
-        "--seconds",
-        str(options.seconds),
-        "--attackers",
-        str(options.attackers),
-        "--disorder",
-        "500ms",
-    ]
-
-
-def _insights(out: Path, endpoint: str) -> list[str]:
-    page = str(out / verdict.INSIGHTS_NAME)
-    return ["insights", f"s3://{BUCKET}", "--html", page, "--endpoint-url", endpoint]
-
-
-def _produce(options: DemoOptions, truth: Path, seed: int) -> list[str]:
-    return [
-        "produce",
-        options.domain,
-        "--to",
-        f"kinesis://{STREAM}",
-        "--seed",
-        str(seed),
-        "--malformed-share",
-        str(_MALFORMED_SHARE),
-        "--truth",
-        str(truth),
-    ]
 
 
 # ---- the demo's own parts ---------------------------------------------------------------------
@@ -277,11 +189,19 @@ class _Showing:
     """Reads the service's metrics and what came out of it, and hands both to the view."""
 
     def __init__(
-        self, view: View, admin_url: str, domain: str, table: TableWatcher, queue: QueueReader
+        self,
+        view: View,
+        admin_url: str,
+        options: DemoOptions,
+        table: TableWatcher,
+        queue: QueueReader,
     ) -> None:
         self._view = view
         self._admin_url = admin_url
-        self._groups = {window.name: window.groups for window in find_domain(domain).windows}
+        self._groups = {
+            window.name: window.groups for window in find_domain(options.domain).windows
+        }
+        self._plan = options.plan
         self._table = table
         self._queue = queue
         self._began = self._read_at = time.monotonic()
@@ -310,6 +230,7 @@ class _Showing:
                 windows,
                 self._table.rows(),
                 len(self._queue.notices()),
+                self._plan,
             )
         )
         time.sleep(_SHOW_SECONDS)
@@ -319,13 +240,14 @@ def _show_until_final(
     showing: _Showing,
     service: Child,
     table: TableWatcher,
-    planted: Mapping[IncidentKey, object],
+    planted: Mapping[IncidentKey, verdict.Truth],
+    plan: Plan,
 ) -> None:
     """Show until every planted attack has its last word, or the time for it is over."""
     deadline = time.monotonic() + _LAST_WORD_SECONDS
     while time.monotonic() < deadline:
-        final = {row.key for row in table.rows() if row.phase == "final"}
-        if planted.keys() <= final:
+        rows = verdict.gathered(table.rows(), planted, plan)
+        if planted.keys() <= {key for key, row in rows.items() if row.phase == "final"}:
             return
         service.must_run()
         showing.show()
@@ -347,9 +269,12 @@ def _content(path: Path) -> dict[str, Any]:
     return content
 
 
-def _rule(domain: str) -> Threshold:
-    """Return the rule whose incidents are planted."""
-    return next(one for one in find_domain(domain).rules if isinstance(one, Threshold))
+def _rule(options: DemoOptions) -> Threshold:
+    """Return the rule that finds what is planted."""
+    rules = find_domain(options.domain).rules
+    return next(
+        one for one in rules if isinstance(one, Threshold) and one.name == options.plan.rule
+    )
 
 
 def _own_directory(path: Path) -> Path:

@@ -12,19 +12,21 @@ import time
 import urllib.error
 import urllib.request
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Self
 
 import orjson
 from prometheus_client.parser import text_string_to_metric_families
 
+from operators.spec import Threshold
+
 _SCAN_EVERY_SECONDS = 0.04
 _METRICS_TIMEOUT_SECONDS = 2.0
 _QUEUE_WAIT_SECONDS = 1
 
-IncidentKey = tuple[int, int]
-"""A user's id and a window's start in seconds since the epoch."""
+IncidentKey = tuple[str, int]
+"""Who it was, and a window's start in seconds since the epoch."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +34,7 @@ class SeenRow:
     """A row of the incidents table.
 
     Attributes:
-        user_id: Who.
+        who: The values of the rule's key.
         window_start: Seconds since the epoch.
         value: Events so far.
         phase: open, raised or final.
@@ -40,7 +42,7 @@ class SeenRow:
         first_seen_us: When it was first seen.
     """
 
-    user_id: int
+    who: str
     window_start: int
     value: int
     phase: str
@@ -50,7 +52,7 @@ class SeenRow:
     @property
     def key(self) -> IncidentKey:
         """What identifies an incident to a bystander."""
-        return self.user_id, self.window_start
+        return self.who, self.window_start
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,22 +96,29 @@ class _Watcher:
 
 
 class TableWatcher(_Watcher):
-    """Scans the incidents table every 40 ms and remembers when each row was first there.
+    """Scans the incidents table every 40 ms and remembers when each row of a rule was first there.
 
     Args:
         dynamodb: boto3's client (untyped: made at run time).
         table: The table's name.
-        value_name: The attribute that holds a row's value.
+        rule: Whose rows.
+        key: The attributes that say who it was.
         clock: Now, in microseconds since the epoch.
     """
 
     def __init__(
-        self, dynamodb: Any, table: str, value_name: str, clock: Callable[[], int]
+        self,
+        dynamodb: Any,
+        table: str,
+        rule: Threshold,
+        key: Sequence[str],
+        clock: Callable[[], int],
     ) -> None:
         super().__init__("table-watcher")
         self._dynamodb = dynamodb
         self._table = table
-        self._value_name = value_name
+        self._rule = rule
+        self._key = key
         self._clock = clock
         self._rows: dict[IncidentKey, SeenRow] = {}
 
@@ -124,18 +133,32 @@ class TableWatcher(_Watcher):
         for page in pages:
             now_us = self._clock()
             for item in page["Items"]:
-                if "user_id" not in item:
-                    continue  # a digest stands for many and has no user
-                key = int(item["user_id"]["N"]), int(item["ddb_sort_key"]["N"])
+                of_rule = item.get("rule") == {"S": self._rule.name}
+                if not of_rule or any(name not in item for name in self._key):
+                    continue  # of another rule, or a digest, which stands for many
+                key = (
+                    who_of(map(_scalar, (item[name] for name in self._key))),
+                    int(item["ddb_sort_key"]["N"]),
+                )
                 seen = self._rows.get(key)
                 self._rows[key] = SeenRow(
                     *key,
-                    value=int(item[self._value_name]["N"]),
+                    value=int(item[self._rule.value]["N"]),
                     phase=item["phase"]["S"],
                     severity=item["severity"]["S"],
                     first_seen_us=now_us if seen is None else seen.first_seen_us,
                 )
         self._ended.wait(_SCAN_EVERY_SECONDS)
+
+
+def who_of(values: Iterable[object]) -> str:
+    """Write who it was: the values of a key, as people read them."""
+    return " ".join(map(str, values))
+
+
+def _scalar(attribute: Mapping[str, str]) -> str:
+    (value,) = attribute.values()
+    return value
 
 
 class QueueReader(_Watcher):

@@ -15,8 +15,9 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from producers.demo_plans import Plan
 from service.demo import Moment, View
-from service.outside import SeenRow
+from service.outside import IncidentKey, SeenRow
 from service.verdict import INSIGHTS_NAME, Verdict
 
 _PLAIN_LINE_SECONDS = 2.0
@@ -34,7 +35,7 @@ class PlainView:
     def __init__(self, console: Console) -> None:
         self._console = console
         self._told_at = 0.0
-        self._phases: dict[tuple[int, int], str] = {}
+        self._phases: dict[IncidentKey, str] = {}
 
     def step(self, text: str) -> None:
         """Say what begins."""
@@ -45,7 +46,7 @@ class PlainView:
         for row in moment.rows:
             if self._phases.get(row.key) != row.phase:
                 self._phases[row.key] = row.phase
-                self._print(f"  alert {row.phase:6} {_alert(row)}")
+                self._print(f"  alert {row.phase:6} {_alert(row, moment.plan)}")
         now = time.monotonic()
         if now - self._told_at >= _PLAIN_LINE_SECONDS:
             self._told_at = now
@@ -101,7 +102,7 @@ def draw(moment: Moment, step: str) -> Panel:
     alerts = Table.grid(padding=(0, 2))
     for row in list(reversed(moment.rows))[:_ALERT_LINES]:
         phase = Text(row.phase, style=_STYLES.get(row.phase, ""))
-        alerts.add_row(_clock(row.first_seen_us), phase, _alert(row))
+        alerts.add_row(_clock(row.first_seen_us), phase, _alert(row, moment.plan))
     if not moment.rows:
         alerts.add_row(Text("no alerts yet", style="dim"))
     heading = Text("alerts, as a bystander sees them in DynamoDB")
@@ -139,7 +140,7 @@ def summarise(report: Verdict, console: Console) -> None:
     tell(report.notices >= report.notices_due, notices)
     if report.latency_p50_ms is not None:
         console.print(
-            f"       alert latency, PutRecords of the sixth event to the row in DynamoDB: "
+            f"       alert latency, PutRecords of one event too many to the row in DynamoDB: "
             f"p50 {report.latency_p50_ms:.0f} ms, p99 {report.latency_p99_ms:.0f} ms "
             f"(the slowest {report.latency_worst_ms:.0f} ms of {report.found})",
             highlight=False,
@@ -197,9 +198,9 @@ def _windows(moment: Moment) -> str:
     return ", ".join(f"{count} {name}" for name, count in moment.open_windows.items()) or "none"
 
 
-def _alert(row: SeenRow) -> str:
+def _alert(row: SeenRow, plan: Plan) -> str:
     return (
-        f"{row.severity:8} user {row.user_id}: {row.value} actions in the 10 s "
+        f"{row.severity:8} {plan.who} {row.who}: {row.value} {plan.does} in the 10 s "
         f"from {datetime.fromtimestamp(row.window_start, UTC):%H:%M:%S}"
     )
 

@@ -11,19 +11,27 @@ import orjson
 import typer
 from rich.console import Console
 
-from dataflows.registry import DOMAINS
 from errors import SettingsError
+from producers.demo_plans import PLANS
 from producers.options import new_seed
-from service.demo import DemoOptions, run_demo
+from service.demo import run_demo
+from service.demo_commands import DemoOptions
 from service.panel import shown, summarise
 from service.signals import ended_by_sigterm
 
 
 def demo(
-    domain: Annotated[str, typer.Argument(help="What to run: ecommerce.")] = "ecommerce",
+    domain: Annotated[str, typer.Argument(help=f"What to run: {', '.join(PLANS)}.")] = next(
+        iter(PLANS)
+    ),
     seconds: Annotated[float, typer.Option(min=5, help="How long live events come.")] = 20,
-    rate: Annotated[float, typer.Option(min=1, max=5_000, help="Live events a second.")] = 500,
-    attackers: Annotated[int, typer.Option(min=1, max=20, help="Users who attack.")] = 12,
+    rate: Annotated[
+        float | None,
+        typer.Option(min=1, max=5_000, help="Live events a second; by default the domain's."),
+    ] = None,
+    attackers: Annotated[
+        int | None, typer.Option(min=1, max=20, help="Who attack; by default the domain's.")
+    ] = None,
     processes: Annotated[int, typer.Option(min=1, max=8, help="Worker processes.")] = 2,
     seed: Annotated[int | None, typer.Option(help="Repeats a run; by default a new one.")] = None,
     out: Annotated[
@@ -37,15 +45,17 @@ def demo(
     found is compared with what was planted; the exit code is 0 when all of it was found, nobody
     else was accused, and the ledger balances.
     """
-    if domain not in DOMAINS:
+    if domain not in PLANS:
         msg = f"there is no demo of {domain!r}"
-        raise SettingsError(msg, hint=f"there is one of {', '.join(DOMAINS)}; of yours, use `run`")
+        raise SettingsError(msg, hint=f"there is one of {', '.join(PLANS)}; of yours, use `run`")
+    plan = PLANS[domain]
     options = DemoOptions(
         domain=domain,
+        plan=plan,
         out=out,
         seconds=seconds,
-        rate=rate,
-        attackers=attackers,
+        rate=plan.rate if rate is None else rate,
+        attackers=plan.attackers if attackers is None else attackers,
         processes=processes,
         seed=new_seed() if seed is None else seed,
     )

@@ -21,6 +21,8 @@ from tests.deploy.athena_shim import create, location_of, on_duckdb, partitions_
 from tests.deploy.expectations import answers_of
 from tests.deploy.test_redshift import CLICKS
 
+CLICKED = ("clickstream", "events")
+
 ATHENA = Path(__file__).resolve().parents[2] / "deploy" / "athena"
 TABLES, VIEWS = (ATHENA / "tables.sql").read_text(), (ATHENA / "views.sql").read_text()
 HOUR = "2026/11/23/04"
@@ -114,7 +116,7 @@ def test_of_rows_with_one_id_the_one_emitted_last_is_seen(
 def test_nested_events_answer_the_questions_of_clicks(athena: Asker, tmp_path: Path):
     deliver(tmp_path, "clickstream-raw", CLICKS)
 
-    found = {one.name: athena(one.sql) for one in questions() if one.domain == "clickstream"}
+    found = {one.name: athena(one.sql) for one in questions() if (one.domain, one.asks) == CLICKED}
 
     assert found["total"] == [{"events": 5}]
     assert [row["customers"] for row in found["customers_by_gender"]] == [2, 1]

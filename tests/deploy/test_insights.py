@@ -178,7 +178,7 @@ def test_clicks_have_questions_of_their_own(tmp_path: Path):
 
 
 def test_rows_that_no_question_is_asked_of_are_one_line_and_a_hint(tmp_path: Path):
-    row = {"row_id": "a", "domain": "access_logs", "aggregate": "traffic_60s"}
+    row = {"row_id": "a", "domain": "access_logs", "aggregate": "agents_60s"}
     times = dict.fromkeys(("window_start", "window_end", "emitted_at"), "2019-10-01T00:00:00Z")
     (tmp_path / "rows").write_bytes(orjson.dumps({**row, **times}))
 

@@ -31,6 +31,8 @@ SHOP = [one for one in questions() if one.domain == "ecommerce"]
 EVENTS = {one.name: one.sql for one in SHOP if one.asks == "events"}
 AGGREGATES = {one.name: one.sql for one in SHOP if one.asks == "aggregates"}
 
+CLICKED = ("clickstream", "events")
+
 
 def asked(warehouse: Warehouse, sql: str) -> list[dict[str, Any]]:
     found = warehouse.execute(sql)
@@ -272,7 +274,9 @@ def test_nested_events_answer_the_questions_of_clicks(warehouse: Warehouse):
     load(warehouse, "kinewax.clickstream_raw", [CLICKS])
 
     found = {
-        one.name: asked(warehouse, one.sql) for one in questions() if one.domain == "clickstream"
+        one.name: asked(warehouse, one.sql)
+        for one in questions()
+        if (one.domain, one.asks) == CLICKED
     }
 
     assert found == {

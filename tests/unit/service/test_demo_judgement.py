@@ -7,10 +7,11 @@ import pytest
 from rich.console import Console
 
 from errors import SettingsError
+from producers.demo_plans import PLANS, Plan
 from service.demo import MARKER, Moment, _own_directory
 from service.outside import Notice, SeenRow, Vitals, parse_vitals
 from service.panel import PlainView, draw, summarise
-from service.verdict import Verdict, compare, percentile
+from service.verdict import Verdict, compare, gathered, percentile
 
 START = 1_767_225_600
 
@@ -37,14 +38,15 @@ GOOD = Verdict(
 )
 
 
-def row(user_id: int, value: int, phase: str = "final", window: int = START) -> SeenRow:
-    return SeenRow(user_id, window, value, phase, "high", START * 1_000_000)
+def row(who: int, value: int, phase: str = "final", window: int = START) -> SeenRow:
+    return SeenRow(str(who), window, value, phase, "high", START * 1_000_000)
 
 
 def judged(planted: dict[int, int], rows: list[SeenRow]):
     return compare(
-        {(user, START): {"count": count} for user, count in planted.items()},
+        {(str(user), START): {"count": count} for user, count in planted.items()},
         {one.key: one for one in rows},
+        who="user",
     )
 
 
@@ -67,6 +69,38 @@ def test_a_row_of_an_honest_user_or_of_another_window_is_unexpected():
 def test_another_count_or_no_last_word_is_wrong():
     _, _, wrong = judged({1: 12, 2: 30}, [row(1, 11), row(2, 30, "raised")])
     assert len(wrong) == 2
+
+
+LASTING = Plan("flood", ("client",), "client", "requests", 1, 10, lasts=True)
+
+
+def test_the_windows_of_an_attack_that_lasts_are_one_and_others_are_not():
+    planted = {("9", START + 4): {"start_us": (START + 4) * 10**6, "end_us": (START + 21) * 10**6}}
+    rows = [row(9, 100, window=START + second) for second in (0, 10, 20, 30)]
+
+    found = gathered([*rows, row(8, 60)], planted, LASTING)
+
+    assert {key: one.value for key, one in found.items()} == {
+        ("9", START + 4): 300,
+        ("9", START + 30): 100,
+        ("8", START): 60,
+    }
+
+
+def test_an_attack_that_lasts_is_final_when_all_its_windows_are():
+    planted = {("9", START): {"start_us": START * 10**6, "end_us": (START + 20) * 10**6}}
+    for phases in (("final", "open"), ("open", "final")):
+        rows = [row(9, 100, phase, START + 10 * nth) for nth, phase in enumerate(phases)]
+        (found,) = gathered(rows, planted, LASTING).values()
+        assert found.phase == "open"
+
+
+def test_what_the_ends_of_an_attack_may_hide_is_not_wrong():
+    planted, rows = {("9", START): {"count": 300}}, {("9", START): row(9, 250)}
+
+    assert compare(planted, rows, who="client", unseen=50)[2] == []
+    assert len(compare(planted, rows, who="client", unseen=49)[2]) == 1
+    assert len(compare(planted, {("9", START): row(9, 301)}, who="client", unseen=50)[2]) == 1
 
 
 def test_only_a_flawless_demo_is_ok():
@@ -134,6 +168,7 @@ MOMENT = Moment(
     open_windows={"user_actions": 2},
     rows=[row(7, 6, "open")],
     notices=1,
+    plan=PLANS["ecommerce"],
 )
 
 
@@ -150,7 +185,7 @@ def test_the_panel_shows_rate_watermark_lag_windows_and_alerts():
 
 
 def test_a_panel_before_anything_is_known_is_drawn_too():
-    empty = Moment(0, 0, Vitals(), {}, [], 0)
+    empty = Moment(0, 0, Vitals(), {}, [], 0, PLANS["ecommerce"])
     assert "none yet" in text_of(draw(empty, "starting"))
 
 
