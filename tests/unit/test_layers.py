@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from dataflows.registry import DOMAINS
+
 ROOT = Path(__file__).resolve().parents[2]
 
 MESSAGES = {"messages", "errors", "metrics"}
@@ -111,3 +113,57 @@ def test_an_import_that_points_up_or_sideways_is_found(file: str, source: str):
 
 def test_an_import_that_points_down_is_allowed():
     assert not wrong_imports("dataflows/new.py", "import sinks.base\nfrom messages import Alert")
+
+
+# ---- domains ------------------------------------------------------------------------------------
+
+LONGEST_DOMAIN = 150
+LONGER_DOMAINS = {"access_logs", "ecommerce"}
+"""They are still longer than a domain should be."""
+
+NAMES_DOMAINS = {
+    "dataflows/registry.py",
+    "service/settings.py",  # the names that existing users of a domain have
+    "service/warehouse/tables.py",  # what else of its events is archived
+}
+"""Producers, who make events of domains, apart."""
+
+
+def constants(source: str) -> set[str]:
+    """Return all texts in a file's code, docstrings apart."""
+    tree = ast.parse(source)
+    told = {
+        id(node.value)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+    }
+    return {
+        node.value
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in told
+    }
+
+
+def test_nothing_but_a_domains_own_files_knows_its_name():
+    names = set(DOMAINS)
+    own = {f"dataflows/{name}.py" for name in names}
+    found = {
+        file
+        for file in product_files()
+        if not file.startswith("producers/")
+        and file not in own
+        and constants((ROOT / file).read_text()) & names
+    }
+
+    assert len(names) == 4
+    assert found <= NAMES_DOMAINS, f"{sorted(found - NAMES_DOMAINS)}: ask the Domain instead"
+    assert found >= NAMES_DOMAINS - {"dataflows/registry.py"}, "take off the list what isn't so"
+
+
+@pytest.mark.parametrize("name", DOMAINS)
+def test_a_domain_is_one_small_file_that_declares_and_computes_nothing(name: str):
+    source = (ROOT / "dataflows" / f"{name}.py").read_text()
+    computing = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.For, ast.While, ast.If)
+
+    assert not [one for one in ast.walk(ast.parse(source)) if isinstance(one, computing)]
+    assert (len(source.splitlines()) >= LONGEST_DOMAIN) == (name in LONGER_DOMAINS)
