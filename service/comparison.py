@@ -27,7 +27,8 @@ from dataflows.domain import Domain
 from messages import Int64s, Scalar
 from operators.codes import TextCodes
 from operators.decode import Decoded, Decodes
-from operators.event_time import iso_time, parse_times
+from operators.derived import derive
+from operators.event_time import iso_time, iso_times, parse_times
 from operators.feature_spec import DetectorSpec, RecordForest
 from operators.rows import aggregate_rows
 from operators.rules import incident_id
@@ -371,17 +372,19 @@ class _Late:
             case SessionWindow():
                 return self._is_near(spec, one)
             case Window():
-                if spec.top:  # any key can have displaced any other
+                if spec.top or not self._tells_key(spec):  # one key can have displaced another
                     return _span(one)[0] in self._starts[spec.name]
                 return code in self._ids[spec.name]
             case Threshold() | Ratio():
+                if not self._tells_key(self._windows[spec.window]):
+                    return _span(one)[0] in self._starts[spec.window]
                 return code in self._ids[f"rule {spec.name}"]
             case _:  # what a forest has learnt shows ever after
                 starts = [start for window in spec.windows for start in self._starts[window]]
                 return bool(starts) and _span(one)[0] >= min(starts)
 
     def _is_near(self, spec: SessionWindow, one: Written) -> bool:
-        key = tuple(one.fields[name] for name in spec.key)
+        key = tuple(one.fields[name] for name in spec.key if self._tells_key(spec))
         times_us = self._times[spec.name].get(key, ())
         span_us, _ = parse_times([one.fields["window_start"], one.fields["window_end"]])
         begin_us, end_us = span_us.tolist()  # the end is a gap behind the last event
@@ -392,18 +395,21 @@ class _Late:
         decoded = self._decoder.decode(payloads, None)
         rows = np.setdiff1d(np.arange(len(decoded.times_us)), decoded.bad_rows)
         window = self._windows[name]
-        keys = self._keys(window.key, decoded, rows)
+        derive(self._domain.derived, decoded.columns)
+        keys = self._keys(window.key if self._tells_key(window) else (), decoded, rows)
         times_us = decoded.times_us[rows]
         if isinstance(window, SessionWindow):
             for key, time_us in zip(keys, times_us.tolist(), strict=True):
                 self._times[name].setdefault(key, []).append(time_us)
             return
         starts_us = times_us - times_us % window.grain_us
+        self._starts[name].update(map(_bare, iso_times(starts_us)))
+        if not self._tells_key(window):
+            return
         made = aggregate_rows(
             self._domain.name, name, starts_us, starts_us, window.key, keys, {}, {}
         ).rows
         self._ids[name].update(_code(str(row["row_id"]).encode()) for row in made)
-        self._starts[name].update(_bare(str(row["window_start"])) for row in made)
         for rule in self._domain.rules:
             if rule.window == name:
                 self._ids[f"rule {rule.name}"].update(
@@ -411,6 +417,11 @@ class _Late:
                     for key, start_us in zip(keys, starts_us.tolist(), strict=True)
                 )
         self._texts.forget()
+
+    def _tells_key(self, window: AnyWindow) -> bool:
+        """Tell whether events alone say whose they are: tables beside the stream may change."""
+        joined = {field.name for one in self._domain.references for field in one.fields}
+        return joined.isdisjoint(window.key)
 
     def _incident(
         self, rule: Threshold | Ratio, window: Window, key: tuple[Scalar, ...], start_us: int

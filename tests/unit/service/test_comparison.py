@@ -113,6 +113,51 @@ def test_late_events_of_which_only_the_ledger_tells_are_named(tmp_path: Path) ->
     assert any("kept no lines to tell theirs by (2 of late" in line for line in found.lines())
 
 
+JOINED = """
+from dataflows.domain import Domain
+from operators.derived import Difference
+from operators.reference_spec import Reference
+from operators.spec import Count, Field, Window
+
+EVENTS = (Count("events"),)
+DOMAIN = Domain(
+    name="joined",
+    summary="Keys that are made, and keys that a table gives.",
+    fields=(Field("user_id", "integer"), Field("product_id", "integer")),
+    derived=(Difference("apart", "product_id", "user_id"),),
+    references=(Reference("users", "user_id", (Field("team", "text"),)),),
+    times=("txn_timestamp",),
+    windows=(Window("teams", 60, ("team",), EVENTS), Window("gaps", 60, ("apart",), EVENTS)),
+    rules=(),
+)
+"""
+
+
+def test_late_events_account_for_keys_that_are_made_and_for_windows_of_keys_from_a_table(
+    tmp_path: Path,
+) -> None:
+    domain = tmp_path / "joined.py"
+    domain.write_text(JOINED)
+
+    def row(name: str, minute: int, key: str, events: int) -> dict[str, Any]:
+        start = f"{NOON}{minute:02d}:00Z"
+        return {
+            **trade(minute, events),
+            "aggregate": name,
+            "row_id": f"joined/{name}/{key}/{start}",
+        }
+
+    rows = [("teams", 1, "team=a"), ("teams", 2, "team=a"), ("gaps", 1, "apart=6")]
+    lates = [{**late(1, "apple"), "aggregate": name} for name in ("teams", "gaps")]
+    for one in lates:  # of user 1
+        one["event"] = json.dumps({**json.loads(one["event"]), "product_id": "7"})
+    written(tmp_path, "live", [*(row(*which, 1) for which in rows), *lates])
+    written(tmp_path, "replay", [row(*which, 2) for which in rows])
+    found = compared(tmp_path, str(domain))
+    assert (found.tallies["rows teams"].late, found.tallies["rows teams"].different) == (1, 1)
+    assert (found.tallies["rows gaps"].late, found.tallies["rows gaps"].different) == (1, 0)
+
+
 def test_windows_that_the_live_run_had_in_part_or_not_are_beyond(tmp_path: Path) -> None:
     written(tmp_path, "live", [trade(3, 1, partial=True), trade(4, 5), trade(5, 5)])
     rows = [trade(2, 9), trade(3, 9), trade(4, 5), trade(5, 5), trade(6, 1)]
