@@ -243,9 +243,10 @@ class Intake:
             len(events), decoded.objects - len(block.payloads), len(shard.waiting) - waited
         )
         self._set_rejects_aside(block, decoded.rejected, taken)
+        if len(judged.accepted):  # what is dropped moves time on, too
+            taken.marks.append(Seen(block.shard, judged.maximum_us))
         if len(events):
             taken.rows.append(self._rows(block, decoded, events, before_us, taken))
-            taken.marks.append(Seen(block.shard, judged.maximum_us))
             told = self._told(decoded, events)
             if self._points and len(told):
                 taken.points.extend(self._points.of(block, decoded, told))

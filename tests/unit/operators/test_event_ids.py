@@ -12,12 +12,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dataflows.ecommerce import ECOMMERCE
-from messages import Block, Unreadable
+from messages import Block, Seen, Unreadable
 from operators.codes import TextCodes
 from operators.decode import Decoder
 from operators.event_ids import DELIVERED_AGAIN_US, NO_ID, RecentIds
+from operators.filters import Drops
 from operators.intake import Intake
-from operators.spec import Field
+from operators.spec import Drop, Field, Where
 from tests.rig import event
 
 KEEP_US = 40
@@ -92,6 +93,18 @@ def test_duplicates_are_dropped_by_name_within_a_shard_and_after_a_crash() -> No
     assert [part.events for part in taken.rows] == [1]  # so long after that it is forgotten
     assert second.ledger["dropped.duplicate"] == 3
     assert second.ledger["events"] == 5
+
+
+def test_a_shard_of_which_all_is_dropped_still_moves_on() -> None:
+    texts = TextCodes()
+    fields = (Field("user_id", "integer"), Field("event_type", "text"))
+    drops = Drops((Drop("views", Where("event_type", "view")),), texts)
+    under_test = Intake("shop", Decoder(fields, "txn_timestamp", texts), (), 0, drops=drops)
+    taken = under_test.take([block("a", 0, "x"), block("a", 60, "y")])
+    seen = [mark.maximum_us for mark in taken.marks if isinstance(mark, Seen)]
+    assert len(taken.rows) == 0
+    assert seen[1] - seen[0] == 60_000_000
+    assert under_test.ledger["dropped.views"] == 2
 
 
 def test_a_state_from_before_events_had_ids_is_taken_over() -> None:
