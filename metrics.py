@@ -191,6 +191,15 @@ snapshot_duration_seconds = Histogram(
     "Serialising the state of one process for one epoch.",
     buckets=_LATENCY_SECONDS,
 )
+snapshot_copied_timestamp = Gauge(
+    "kinewax_snapshot_copied_timestamp_seconds",
+    "When what is committed was last found copied; only with runtime.snapshots.",
+)
+snapshot_copies = Counter(
+    "kinewax_snapshot_copies_total",
+    "Copies of the recovery store by outcome: made, failed.",
+    ["outcome"],
+)
 restarts = Counter("kinewax_restarts_total", "Restarts of the local processes by the supervisor.")
 build_info = Gauge("kinewax_build_info", "Always 1.", ["version"], multiprocess_mode="livemax")
 

@@ -35,7 +35,13 @@ from service.supervisor import Health
 
 _STILL_INTERVALS = 6
 _STOP_SECONDS = 5.0
-_SUPERVISORS = (metrics.restarts, metrics.snapshot_age_seconds, metrics.build_info)
+_SUPERVISORS = (
+    metrics.restarts,
+    metrics.snapshot_age_seconds,
+    metrics.snapshot_copied_timestamp,
+    metrics.snapshot_copies,
+    metrics.build_info,
+)
 """Set by the supervisor itself; all others come from the workers' files."""
 
 

@@ -25,6 +25,7 @@ from service.commands.positions import app as positions
 from service.commands.produce import produce
 from service.commands.replay import replay
 from service.commands.run import run
+from service.commands.snapshots import app as snapshots
 
 _COMMON = ("-v", "--verbose", "-q", "--quiet")
 _INTERRUPTED = 130
@@ -65,6 +66,7 @@ app.command()(produce)
 app.command()(demo)
 app.command()(insights)
 app.add_typer(positions)
+app.add_typer(snapshots)
 
 
 def main() -> None:

@@ -23,10 +23,12 @@ from rich.console import Console
 from dataflows.pipeline import now_us
 from errors import MissingResourceError, SettingsError
 from service import archives, check, endpoints, ledger, recovery, snapshots
+from service import layout as store_layout
 from service.admin import Admin
 from service.archives import Replay
 from service.aws import Aws
 from service.cluster import Member
+from service.copies import Copier, Copies
 from service.job import Job
 from service.layout import Fields
 from service.ledger import Summary
@@ -35,6 +37,7 @@ from service.references import References
 from service.replay_progress import ReplayProgress
 from service.setting_values import redact
 from service.settings import Loaded
+from service.shelves import open_shelf
 from service.supervisor import Facts, Plan, Supervisor, stopped_by_signals
 from service.worker import Spec
 
@@ -86,6 +89,11 @@ def run(
     ):
         runtime = settings.runtime
         watching: AbstractContextManager[object] = nullcontext()
+        copying: AbstractContextManager[object] = nullcontext()
+        if runtime.snapshots and replay is None:
+            copies = Copies(open_shelf(runtime.snapshots, Aws(settings.aws)), now_us)
+            _fetch(copies, store)
+            copying = Copier(copies, store, runtime.snapshot_interval.total_seconds())
         if replay is not None:
             job.options()  # refuses what is wrong before anything is listed
             aws = Aws(settings.aws)
@@ -111,7 +119,7 @@ def run(
             )
         started = replace(job, started_at_us=layout.started_at_us)
         supervisor = Supervisor(_plan(started, store, Path(scratch), verbose=verbose))
-        with watching:
+        with watching, copying:
             facts = _supervise(started, loaded, supervisor, store, Path(scratch))
         ended_us = now_us()
         summary = ledger.summarise(
@@ -199,6 +207,21 @@ def _plan(job: Job, store: Path, scratch: Path, *, verbose: bool) -> Plan:
         drain_seconds=runtime.drain_timeout.total_seconds(),
         max_starts=runtime.max_starts,
     )
+
+
+def _fetch(copies: Copies, store: Path) -> None:
+    """Fetch the latest snapshot where there is no store yet."""
+    if store_layout.read(store) is not None or snapshots.exists(store):
+        return
+    listed = copies.listed()
+    if listed:
+        copies.restore(listed[-1], store)
+        logger.info(
+            "going on from snapshot %d, made at %s",
+            listed[-1].number,
+            listed[-1].made_at,
+            extra={"event": "fetched"},
+        )
 
 
 def _forget(pid: int, scratch: Path) -> None:

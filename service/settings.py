@@ -17,6 +17,7 @@ import difflib
 import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal
@@ -187,6 +188,14 @@ class Runtime(_Section):
         le=64,
         description="Files of a new recovery store: the most processes it allows.",
     )
+    snapshots: str = Field(
+        default="",
+        description="Where copies of the recovery store go, for a disk that goes with its task: "
+        "s3://BUCKET/PREFIX or file:///DIR. A start without a store fetches the latest.",
+    )
+    snapshot_interval: Positive = Field(
+        default=parse_duration("60s"), description="Between copies of the recovery store."
+    )
     epoch_interval: Positive = Field(
         default=parse_duration("5s"), description="Time between snapshots."
     )
@@ -196,6 +205,11 @@ class Runtime(_Section):
     max_starts: int = Field(
         default=5, ge=1, description="Starts without a newly committed epoch before giving up."
     )
+
+    @property
+    def kept_states(self) -> timedelta | None:
+        """How long the engine keeps older states, so that files copied one by one fit together."""
+        return 2 * self.snapshot_interval if self.snapshots else None
 
 
 class Sinks(_Section):

@@ -28,7 +28,7 @@ from typing import Any
 from bytewax.recovery import init_db_dir
 
 _FIRST_EPOCH = 1
-_BUSY_SECONDS = 5.0
+BUSY_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
@@ -64,21 +64,21 @@ def create(directory: Path, files: int) -> None:
     shutil.rmtree(fresh, ignore_errors=True)
     fresh.mkdir(parents=True, mode=0o700)
     init_db_dir(fresh, files)  # type: ignore[no-untyped-call]
-    for path in _files(directory):
+    for path in part_files(directory):
         path.unlink()
-    for path in _files(fresh):
+    for path in part_files(fresh):
         path.rename(directory / path.name)
     fresh.rmdir()
 
 
 def exists(directory: Path) -> bool:
     """Tell whether a store is there that a dataflow has used."""
-    return any(_rows(path, "SELECT 1 FROM exs LIMIT 1") for path in _files(directory))
+    return any(_rows(path, "SELECT 1 FROM exs LIMIT 1") for path in part_files(directory))
 
 
 def file_count(directory: Path) -> int:
     """Count the files, which bound how many workers can share the store."""
-    return len(_files(directory))
+    return len(part_files(directory))
 
 
 def resume_epoch(directory: Path) -> int:
@@ -89,7 +89,7 @@ def resume_epoch(directory: Path) -> int:
     """
     executions: dict[int, tuple[int, int]] = {}
     fronts: dict[int, dict[int, int]] = {}
-    for path in _files(directory):
+    for path in part_files(directory):
         for number, workers, resumed in _rows(
             path, "SELECT ex_num, worker_count, resume_epoch FROM exs"
         ):
@@ -110,11 +110,30 @@ def discard_uncommitted(directory: Path) -> int:
     """Remove the snapshots that the next start must not see; return how many there were."""
     resume = resume_epoch(directory)
     removed = 0
-    for path in _files(directory):
-        with closing(sqlite3.connect(path, timeout=_BUSY_SECONDS)) as connection, connection:
+    for path in part_files(directory):
+        with closing(sqlite3.connect(path, timeout=BUSY_SECONDS)) as connection, connection:
             cursor = connection.execute("DELETE FROM snaps WHERE snap_epoch >= ?", (resume,))
             removed += cursor.rowcount
     return removed
+
+
+def cut_back(directory: Path, epoch: int) -> bool:
+    """Make a copied store end before an epoch that was committed before it was copied.
+
+    Returns:
+        False where that can't be: another execution has begun, or older states are gone already.
+    """
+    ok = True
+    for path in part_files(directory):
+        with closing(sqlite3.connect(path, timeout=BUSY_SECONDS)) as connection, connection:
+            (last,) = connection.execute("SELECT MAX(commit_epoch) FROM commits").fetchone()
+            (begun,) = connection.execute("SELECT MAX(resume_epoch) FROM exs").fetchone()
+            ok = ok and (last or 0) < epoch and (begun or 0) <= epoch
+            connection.execute("DELETE FROM snaps WHERE snap_epoch >= ?", (epoch,))
+            connection.execute(
+                "UPDATE fronts SET worker_frontier = ? WHERE worker_frontier > ?", (epoch, epoch)
+            )
+    return ok and resume_epoch(directory) == epoch
 
 
 def latest(directory: Path) -> Iterator[Snapshot]:
@@ -127,7 +146,7 @@ def latest_stored(directory: Path) -> Iterator[Stored]:
     """Yield the committed state of every key as the engine stored it, ordered by step and key."""
     resume = resume_epoch(directory)
     newest: dict[tuple[str, str], tuple[int, bytes | None]] = {}
-    for path in _files(directory):
+    for path in part_files(directory):
         for step, key, epoch, change in _rows(
             path,
             "SELECT step_id, state_key, MAX(snap_epoch), ser_change FROM snaps"
@@ -149,11 +168,12 @@ def state_of(change: bytes) -> dict[str, Any]:
     return state if isinstance(state, dict) else {"state": state}
 
 
-def _files(directory: Path) -> list[Path]:
+def part_files(directory: Path) -> list[Path]:
+    """Return a store's files."""
     return sorted(directory.glob("part-*.sqlite3"))
 
 
 def _rows(path: Path, query: str) -> list[tuple[Any, ...]]:
     # Read-write, since the log that a killed process left can only be read with its index rebuilt.
-    with closing(sqlite3.connect(path, timeout=_BUSY_SECONDS)) as connection:
+    with closing(sqlite3.connect(path, timeout=BUSY_SECONDS)) as connection:
         return connection.execute(query).fetchall()

@@ -111,7 +111,9 @@ def run(spec: Spec) -> int:
         fields={"domain": spec.job.label, "process": spec.process},
     )
     vitals = Vitals()
-    recovery = RecoveryConfig(Path(spec.recovery))  # type: ignore[no-untyped-call]
+    recovery = RecoveryConfig(  # type: ignore[no-untyped-call]
+        Path(spec.recovery), settings.runtime.kept_states
+    )
     try:
         flow = _build(spec, drain, vitals, reporter)
         watch(flow, reporter.fail)
