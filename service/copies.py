@@ -3,11 +3,11 @@
     NUMBER-TOKEN/part-0.sqlite3 ...     the store's files as of one epoch, and its layout record
     NUMBER.json                         the manifest, written last: without it there is no copy
 
-Guarantee: a copy is the whole state at the end of one committed epoch. The epoch is asked for before
-the first file is copied, so each file holds all of it; what is beyond it is removed from the copies;
-and the engine keeps what is older for `backup_interval`, which is checked in each file rather than
-believed. A copy that was cut off has no manifest, and the one before it serves. Two runs that copy
-to one place are told: a manifest's number can be claimed once.
+Guarantee: a copy is the whole state at the end of one committed epoch. The epoch is asked for
+before the first file is copied, so each file holds all of it; what is beyond it is removed from the
+copies; and the engine keeps what is older for `backup_interval`, which is checked in each file
+rather than believed. A copy that was cut off has no manifest, and the one before it serves. Two
+runs that copy to one place are told: a manifest's number can be claimed once.
 
 Nothing is lost with what came after a copy: the stream still has it, and is read again from there.
 What was written to destinations since is written again under the same ids.
@@ -146,12 +146,13 @@ class Copies:
         manifests = {copy.manifest for copy in kept}
         old = [name for name in names if _is_manifest(name) and name not in manifests]
         self._shelf.remove(name for name in old if name < min(manifests))
-        newest = kept[-1].folder
         folders = {copy.folder for copy in kept}
         self._shelf.remove(
             name
             for name in names
-            if "/" in name and (of := name.partition("/")[0]) not in folders and of < newest
+            if "/" in name
+            and (folder := name.partition("/")[0]) not in folders
+            and folder.partition("-")[0] <= f"{kept[-1].number:010d}"
         )
 
     def _read(self, name: str) -> Copy:
