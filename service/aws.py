@@ -11,9 +11,12 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Callable
 from typing import Any
 
 import boto3
+from botocore.auth import SigV4Auth
+from botocore.awsrequest import AWSRequest
 from botocore.config import Config
 from botocore.exceptions import (
     BotoCoreError,
@@ -75,12 +78,41 @@ class Aws:
         with self._lock:
             return self._make(service, **config)
 
+    @property
+    def settings(self) -> declared.Aws:
+        """What clients are made with."""
+        return self._settings
+
+    def signer(self, service: str) -> Callable[[AWSRequest], None]:
+        """Return what signs requests to a service that boto3 has no client for (SigV4).
+
+        Raises:
+            SettingsError: No region, or no such profile.
+        """
+        try:
+            with self._lock:
+                session = self._session = self._session or boto3.Session(region_name=self._region())
+            credentials, region = session.get_credentials(), session.region_name
+        except ProfileNotFound as error:
+            raise explain(error, f"{service} signer") from error
+        if region is None:
+            raise explain(NoRegionError(), f"{service} signer")
+
+        def sign(request: AWSRequest) -> None:
+            if credentials is None:
+                raise NoCredentialsError
+            SigV4Auth(credentials, service, region).add_auth(request)
+
+        return sign
+
+    def _region(self) -> str | None:
+        # AWS's containers set AWS_REGION, which boto3 alone of its SDKs doesn't read.
+        return self._settings.region or os.environ.get("AWS_REGION")
+
     def _make(self, service: str, **config: Any) -> Any:
         settings = self._settings
         try:
-            # AWS's containers set AWS_REGION, which boto3 alone of its SDKs doesn't read.
-            region = settings.region or os.environ.get("AWS_REGION")
-            self._session = self._session or boto3.Session(region_name=region)
+            self._session = self._session or boto3.Session(region_name=self._region())
             return self._session.client(
                 service,
                 endpoint_url=settings.endpoint_url,

@@ -1,7 +1,8 @@
 """Which URL means which source or sink: decided here and nowhere else.
 
 Sources are `kinesis://STREAM` (a name or an ARN), `file:///path` and `-` for standard input; sinks
-are `aws` (all that the settings name), `stdout` and `file:///directory`.
+are `aws` (all that the settings name), `stdout`, `file:///directory` and `https://host`, a server
+of OpenSearch.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ from messages import AggregateRows, Events, Late, Reject
 from operators.session_spec import AnyWindow
 from service.archives import Replay, archive_layout, is_archive, open_archive
 from service.aws import Aws, explain
+from service.search import OpenSearch, is_search
+from service.setting_values import redact
 from service.settings import Settings
 from service.settings import Sinks as SinkSettings
 from service.settings import Source as SourceSettings
@@ -30,6 +33,7 @@ from sinks.delivery import DeliveryOptions
 from sinks.firehose import FirehoseOptions, FirehoseSink
 from sinks.incidents import IncidentsOptions, IncidentsSink
 from sinks.kinesis import KinesisOptions, KinesisSink
+from sinks.opensearch import OpenSearchOptions, OpenSearchSink
 from sinks.stdout import StdoutSink
 from sources.archive.source import ArchiveSource
 from sources.base import Source
@@ -44,7 +48,8 @@ KINESIS = "kinesis://"
 FILE = "file://"
 _SOURCES = "a source is kinesis://STREAM, file:///path/to/file, or - for standard input"
 _GATHER_SECONDS = 0.5
-_SINKS = "a sink is aws, stdout, or file:///path/to/directory"
+"""How long rows and documents wait for others to fill a call with."""
+_SINKS = "a sink is aws, stdout, file:///path/to/directory, or https://host of OpenSearch"
 
 
 # ---- sources ----------------------------------------------------------------------------------
@@ -201,13 +206,16 @@ def open_sinks(
             sinks += _aws_sinks(domain, settings, aws, clock)
         elif target == "stdout":
             sinks.append(StdoutSink(sys.stdout.buffer))
+        elif is_search(target):
+            sinks.append(_search_sink(target, domain, settings, aws))
         else:
-            aggregates, events = domain.aggregates_of(windows), bool(settings.events)
+            aggregates, events = domain.aggregates_of(windows), settings.tell_events
             sinks.append(files.FilesSink(directory_of(target), aggregates, events=events))
     names = [sink.name for sink in sinks]
     if len(set(names)) < len(names):
-        msg = f"sinks.to names a sink twice: {', '.join(settings.to)}"
-        raise SettingsError(msg, hint="name each of aws, stdout and one directory once")
+        msg = f"sinks.to names a sink twice: {', '.join(redact(settings.to))}"
+        hint = "name each of aws, stdout, one directory and one server of OpenSearch once"
+        raise SettingsError(msg, hint=hint)
     return sinks
 
 
@@ -234,7 +242,7 @@ def prepare_files(settings: SinkSettings, aggregates: Sequence[str]) -> None:
     """Empty the file sink's files: before the first start on a store."""
     directory = file_directory(settings)
     if directory is not None:
-        files.prepare(directory, aggregates, events=bool(settings.events))
+        files.prepare(directory, aggregates, events=settings.tell_events)
 
 
 def _absolute(url: str) -> str:
@@ -252,31 +260,13 @@ def _aws_sinks(
     clock: Callable[[], int],
 ) -> list[Sink]:
     rng = random.Random()
-    delivery = DeliveryOptions(
-        deadline_seconds=settings.deadline.total_seconds(), max_pending_bytes=settings.max_pending
-    )
-    # Rows for the archive wait a little for others to fill a Firehose record with.
+    delivery = _delivery(settings)
     gathered = replace(delivery, linger_seconds=_GATHER_SECONDS)
     sinks: list[Sink] = []
-    dead_letters: Callable[[], Part] | None = None
-    if settings.dead_letters:
-        letters = FirehoseSink(
-            aws("firehose"),
-            FirehoseOptions(
-                settings.dead_letters,
-                name="dead_letters",
-                accepts=(Late, Reject),
-                domain=domain.name,
-                delivery=gathered,
-            ),
-            rng=rng,
-        )
+    letters = _letters(domain, settings, aws)
+    if letters is not None:
         sinks.append(letters)
-
-        def open_letters() -> Part:
-            return letters.open(letters.parts[0], None)
-
-        dead_letters = open_letters
+    dead_letters = _opener(letters)
     if settings.table:
         alarms = domain.alarms
         sinks.append(
@@ -327,6 +317,7 @@ def _aws_sinks(
                         name=name,
                         accepts=(kind,),
                         domain=domain.name,
+                        event_lines=domain.written.lines if domain.written else "json",
                         delivery=gathered,
                     ),
                     rng=rng,
@@ -334,6 +325,48 @@ def _aws_sinks(
                 )
             )
     return sinks
+
+
+def _search_sink(url: str, domain: Domain, settings: SinkSettings, aws: Aws) -> OpenSearchSink:
+    return OpenSearchSink(
+        OpenSearch(url, aws),
+        OpenSearchOptions(
+            settings.index or domain.name,
+            properties=domain.written.properties if domain.written else {},
+            daily=settings.index_daily,
+            domain=domain.name,
+            delivery=replace(_delivery(settings), linger_seconds=_GATHER_SECONDS),
+        ),
+        rng=random.Random(),
+        dead_letters=_opener(_letters(domain, settings, aws)),
+    )
+
+
+def _delivery(settings: SinkSettings) -> DeliveryOptions:
+    return DeliveryOptions(
+        deadline_seconds=settings.deadline.total_seconds(), max_pending_bytes=settings.max_pending
+    )
+
+
+def _letters(domain: Domain, settings: SinkSettings, aws: Aws) -> FirehoseSink | None:
+    if not settings.dead_letters:
+        return None
+    return FirehoseSink(
+        aws("firehose"),
+        FirehoseOptions(
+            settings.dead_letters,
+            name="dead_letters",
+            accepts=(Late, Reject),
+            domain=domain.name,
+            delivery=replace(_delivery(settings), linger_seconds=_GATHER_SECONDS),
+        ),
+        rng=random.Random(),
+    )
+
+
+def _opener(letters: FirehoseSink | None) -> Callable[[], Part] | None:
+    """Return what opens a part for what a destination refuses, if there is such a place."""
+    return None if letters is None else lambda: letters.open(letters.parts[0], None)
 
 
 def topic_arn(topic: str, aws: Aws) -> str:

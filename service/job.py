@@ -113,7 +113,7 @@ class Job:
             msg = f"domain {domain.name} has no time {chosen!r}"
             raise SettingsError(msg, hint=f"its times: {', '.join(domain.time_choices)}")
         AllowList(domain.allow, self.settings.rules.allow, TextCodes())  # refuses what is wrong
-        if self.settings.sinks.events:
+        if self.settings.sinks.tell_events:
             writer_of(domain, TextCodes())  # refuses it, too
         historical = chosen in domain.own_times[1:]  # the first is stamped when the event is sent
         replay = self.replay
@@ -129,7 +129,7 @@ class Job:
             windows=self.settings.windows.run,
             early=self.settings.windows.early,
             allow=self.settings.rules.allow,
-            events=bool(self.settings.sinks.events),
+            events=self.settings.sinks.tell_events,
             started_at_us=endpoints.cut_at_us(
                 self.source, self.settings.source.start, self.started_at_us
             ),

@@ -180,7 +180,7 @@ def _of_handover(counts: Ledger) -> Iterator[Identity]:
         ("alerts.", ("incidents.raised", "files.alerts.taken")),
         ("late.", ("files.late.taken",)),
         ("rejected.", ("files.dead_letters.taken",)),
-        ("events_passed_on", ("files.events.taken", "events.taken")),
+        ("events_passed_on", ("files.events.taken", "events.taken", "search.taken")),
     ):
         for taker in takers:
             if taker in counts:

@@ -216,7 +216,9 @@ class Sinks(_Section):
     """Where results go."""
 
     to: Names = Field(
-        default=("stdout",), description="`aws`, `stdout` or `file:///DIR`; several allowed."
+        default=("stdout",),
+        description="`aws`, `stdout`, `file:///DIR`, or `https://HOST`, a server of OpenSearch; "
+        "several allowed.",
     )
     table: str = Field(default="", description="DynamoDB table of incidents.")
     topic: str = Field(
@@ -228,9 +230,16 @@ class Sinks(_Section):
     aggregates: str = Field(default="", description="Firehose delivery stream of the aggregates.")
     events: str = Field(
         default="",
-        description="Firehose delivery stream of single events, nine texts each as the original's "
-        "pre-processor made them (access logs only). If it is named, files and stdout get them, "
-        "too.",
+        description="Firehose delivery stream of single events, as their domain writes them out "
+        "(access logs and wiki). If it is named, files and stdout get them, too.",
+    )
+    index: str = Field(
+        default="",
+        description="OpenSearch index of single events; by default it has the domain's name.",
+    )
+    index_daily: bool = Field(
+        default=False,
+        description="Whether each day has an index of its own: `INDEX-2026.01.31`, in UTC.",
     )
     dead_letters: str = Field(
         default="", description="Firehose delivery stream of rejected records and late events."
@@ -243,6 +252,11 @@ class Sinks(_Section):
         ge=1024,
         description="Bytes a sink part holds before its source waits.",
     )
+
+    @property
+    def tell_events(self) -> bool:
+        """Whether anybody wants single events."""
+        return bool(self.events) or any(to.startswith(("https://", "http://")) for to in self.to)
 
 
 class Admin(_Section):

@@ -1,10 +1,10 @@
-"""Aggregates, events, late events and dead letters to Firehose, as newline-delimited JSON.
+"""Aggregates, events, late events and dead letters to Firehose: lines of JSON, events also of CSV.
 
 At least once: what was sent but not yet in a snapshot when a process died is sent again. Each
 aggregate row carries `row_id`, the same whenever it is sent, and `emitted_at` (the operators put
 them there): of rows with one id the latest wins. Late events and dead letters are told apart by
-shard and sequence number. Single events have the original's nine keys and no other, so a repeated
-one can't be told from another request just like it.
+shard and sequence number. Single events have what their domain declares and no more, so a repeated
+one can't always be told from another just like it.
 
 Limits (API reference of PutRecordBatch): 500 records and 4 MiB a call, 1,000 KiB a record before
 base64. A record is billed in steps of 5 KiB, so rows are packed into few large records. A payload
@@ -17,7 +17,8 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from functools import partial
+from typing import Any, Literal, Protocol
 
 from messages import AggregateRows, Events, Late, Output, Reject
 from sinks.base import Part, PartState
@@ -25,7 +26,7 @@ from sinks.batched import BatchedPart, ledger_of, part_names, spread
 from sinks.dead_letters import DeadLetterDesk
 from sinks.delivery import BatchLimits, Courier, DeliveryOptions, Entry
 from sinks.failures import Failure, failure_of, reply_field
-from sinks.lines import KINDS, Fields, late_fields, line, reject_fields
+from sinks.lines import KINDS, Fields, csv_line, late_fields, line, reject_fields
 from sinks.tally import Outcome, Tally
 
 RECORD_BYTES = 1000 * 1024
@@ -35,6 +36,7 @@ CALL_RECORDS = 500
 # JSON writes a control character in six bytes, so that a piece of text stays below a record.
 _PIECE_BYTES = 160 * 1024
 _DELIVERY = DeliveryOptions(linger_seconds=0.5)
+Lines = Literal["json", "csv"]
 
 
 class FirehoseClient(Protocol):
@@ -53,6 +55,7 @@ class FirehoseOptions:
         name: Step id, metric label and ledger prefix: `aggregates`, `events`, `dead_letters`.
         accepts: The message types that go there.
         domain: Named in the dead letters of refused rows.
+        event_lines: How single events are written: all else is JSON.
         parts: How many writers; constant for the life of a recovery store.
         delivery: Patience; by default a batch waits half a second for more.
     """
@@ -61,6 +64,7 @@ class FirehoseOptions:
     name: str = "aggregates"
     accepts: tuple[type, ...] = (AggregateRows,)
     domain: str = ""
+    event_lines: Lines = "json"
     parts: int = 2
     delivery: DeliveryOptions = _DELIVERY
 
@@ -116,19 +120,20 @@ class FirehoseSink:
             rng=random.Random(self._rng.random()),
             refuse=refuse,
         )
-        return BatchedPart(encode=encode, courier=courier, desk=desk, tally=tally)
+        write = partial(encode, event_lines=options.event_lines)
+        return BatchedPart(encode=write, courier=courier, desk=desk, tally=tally)
 
 
 # ---- encode: pure -----------------------------------------------------------------------------
 
 
-def encode(items: Sequence[Output]) -> Iterator[Entry[bytes]]:
+def encode(items: Sequence[Output], event_lines: Lines = "json") -> Iterator[Entry[bytes]]:
     """Write items as chunks of whole lines."""
     for item in items:
-        yield from chunks_of(item)
+        yield from chunks_of(item, event_lines)
 
 
-def chunks_of(item: Output) -> Iterator[Entry[bytes]]:
+def chunks_of(item: Output, event_lines: Lines = "json") -> Iterator[Entry[bytes]]:
     """Write an item as chunks of whole lines, none larger than a record unless one line is."""
     if isinstance(item, Late | Reject):
         lines = list(_payload_lines(item))
@@ -141,8 +146,9 @@ def chunks_of(item: Output) -> Iterator[Entry[bytes]]:
         raise TypeError(msg)
     chunk = bytearray()
     count = 0
+    is_csv = isinstance(item, Events) and event_lines == "csv"
     for row in item.rows:
-        text = line(row)
+        text = csv_line(row.values()) if is_csv else line(row)
         if chunk and len(chunk) + len(text) > RECORD_BYTES:
             yield Entry(bytes(chunk), len(chunk), count)
             chunk.clear()

@@ -1,4 +1,4 @@
-"""Lines of JSON for people and files: pure encoders, the only place that knows the field names.
+"""Lines for people and files, JSON but for one: pure encoders, the one place that knows the names.
 
 One line a thing, UTF-8, ended by a newline, times in ISO 8601 and UTC. Raw payloads stand as text
 where they are UTF-8 and as base64 where they aren't, so that no byte is lost. orjson writes all of
@@ -8,7 +8,9 @@ it: numpy numbers as numbers, NaN and infinities as null.
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterator, Mapping
+import csv
+import io
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
@@ -35,6 +37,13 @@ def iso(time_us: int) -> str:
 def line(fields: Mapping[str, object]) -> bytes:
     """Write one line."""
     return orjson.dumps(dict(fields), option=_OPTIONS)
+
+
+def csv_line(values: Iterable[object]) -> bytes:
+    """Write one line of CSV: quoted only where it must be (RFC 4180), ended by a newline alone."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerow(values)
+    return text.getvalue().encode()
 
 
 def alert_fields(alert: Alert) -> Fields:

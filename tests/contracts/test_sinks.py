@@ -17,6 +17,7 @@ from messages import Output
 from sinks.base import Part, Sink
 from sinks.delivery import DeliveryOptions
 from tests.fakes.fault_proxy import FaultProxy, Request, fault_proxy
+from tests.fakes.opensearch import FakeOpenSearch, fake_opensearch
 from tests.fakes.sink_cases import (
     ALL_CASES,
     AWS_CASES,
@@ -26,6 +27,7 @@ from tests.fakes.sink_cases import (
     Case,
     files_case,
     opened,
+    search_case,
     stdout_case,
 )
 from tests.servers import Clients
@@ -38,10 +40,17 @@ def proxy(moto: Clients) -> Iterator[FaultProxy]:
 
 
 @pytest.fixture
+def search() -> Iterator[FakeOpenSearch]:
+    with fake_opensearch() as running:
+        yield running
+
+
+@pytest.fixture
 def make_case(
     moto: Clients,
     proxy: FaultProxy,
     unique_name: Callable[[str], str],
+    search: FakeOpenSearch,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> Callable[..., Case]:
@@ -50,6 +59,8 @@ def make_case(
             return files_case(tmp_path, monkeypatch)
         if name == "stdout":
             return stdout_case()
+        if name == "search":
+            return search_case(search, delivery)
         return AWS_CASES[name](Aws(moto, proxy, unique_name("sink")), delivery)
 
     return make

@@ -25,7 +25,10 @@ import orjson
 import pytest
 from botocore.config import Config
 
-from messages import AggregateRows, Alert, Digest, Late, Output, Reject
+from messages import AggregateRows, Alert, Digest, Events, Late, Output, Reject
+from service.aws import Aws as ServiceAws
+from service.search import OpenSearch
+from service.settings import Settings
 from sinks.base import Part, Sink
 from sinks.cloudwatch import CloudWatchOptions, CloudWatchSink
 from sinks.delivery import DeliveryOptions
@@ -33,8 +36,10 @@ from sinks.files import FilesSink, prepare
 from sinks.firehose import FirehoseOptions, FirehoseSink
 from sinks.incidents import IncidentsOptions, IncidentsSink
 from sinks.kinesis import KinesisOptions, KinesisSink
+from sinks.opensearch import OpenSearchOptions, OpenSearchSink
 from sinks.stdout import StdoutSink
 from tests.fakes.fault_proxy import FaultProxy
+from tests.fakes.opensearch import FakeOpenSearch
 from tests.servers import FAKE_CREDENTIALS, REGION, Clients
 
 START_US = 1_700_000_000_000_000
@@ -519,6 +524,59 @@ def stdout_case() -> Case:
     )
 
 
+SEARCH_PROPERTIES = {
+    "id": {"type": "text"},
+    "type": {"type": "keyword"},
+    "wiki": {"type": "keyword"},
+    "change_datetime": {"type": "date", "format": "yyyy-MM-dd HH:mm:ss"},
+    "change_timestamp": {"type": "long"},
+}
+
+
+def change(number: int, **changes: Any) -> Events:
+    """Return one event as a wiki's, in a message of its own."""
+    row: dict[str, Any] = {
+        "id": str(number),
+        "type": "edit",
+        "wiki": "enwiki",
+        "change_datetime": "2023-11-14 22:13:20",
+        "change_timestamp": START_US // 1_000_000,
+    }
+    return Events("shard-0", (row | changes,), (f"change-{number}",), (START_US,))
+
+
+def search_sink(
+    server: FakeOpenSearch,
+    delivery: DeliveryOptions = PATIENT,
+    dead_letters: Callable[[], Part] | None = None,
+    **options: Any,
+) -> OpenSearchSink:
+    given: dict[str, Any] = {
+        "index": "wiki",
+        "properties": SEARCH_PROPERTIES,
+        "domain": "wiki",
+        "delivery": delivery,
+    }
+    return OpenSearchSink(
+        OpenSearch(server.url, ServiceAws(Settings().aws)),
+        OpenSearchOptions(**(given | options)),
+        rng=random.Random(1),
+        dead_letters=dead_letters,
+    )
+
+
+def search_case(server: FakeOpenSearch, delivery: DeliveryOptions) -> Case:
+    return Case(
+        name="search",
+        sink=search_sink(server, delivery),
+        items=lambda first, count: [change(number) for number in range(first, first + count)],
+        arrived=lambda: Counter(server.documents().keys()),
+        names=lambda first, count: {f"change-{number}" for number in range(first, first + count)},
+        away=server.away,
+        idempotent=True,
+    )
+
+
 def payload_of(line: dict[str, Any]) -> bytes:
     """Read a payload back, in whichever way it was written."""
     if "payload_base64" in line:
@@ -533,7 +591,7 @@ AWS_CASES: dict[str, Callable[[Aws, DeliveryOptions], Case]] = {
     "kinesis": kinesis_case,
     "cloudwatch": cloudwatch_case,
 }
-ALL_CASES = (*AWS_CASES, "files", "stdout")
+ALL_CASES = (*AWS_CASES, "search", "files", "stdout")
 
 
 @contextmanager
