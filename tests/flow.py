@@ -6,7 +6,7 @@ the tests that run the service.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from bytewax.testing import run_main
@@ -14,11 +14,18 @@ from bytewax.testing import run_main
 from dataflows.domain import Domain
 from dataflows.pipeline import Options, build_flow
 from messages import AggregateRows, Alert, Digest, Events, Late, Output, Reject
+from operators.reference import Table
 from sinks.base import PartState
 from sources.files import FileSource
 
 
-def outputs_of(domain: Domain, log: Path, *, disorder_seconds: int = 10) -> list[Output]:
+def outputs_of(
+    domain: Domain,
+    log: Path,
+    *,
+    disorder_seconds: int = 10,
+    tables: Mapping[str, Callable[[], Table]] | None = None,
+) -> list[Output]:
     """Run a domain over a file; incidents are raised when windows close."""
     sink = _Memory()
     chosen = Options(
@@ -26,7 +33,7 @@ def outputs_of(domain: Domain, log: Path, *, disorder_seconds: int = 10) -> list
         disorder_us=disorder_seconds * 1_000_000,
         early=False,
     )
-    run_main(build_flow(domain, FileSource(str(log)), [sink], chosen))
+    run_main(build_flow(domain, FileSource(str(log)), [sink], chosen, tables=tables))
     return sink.found
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import re
 from pathlib import Path
+from typing import Any
 
 from dataflows.access_logs import ACCESS_LOGS
 from dataflows.domain import Domain
@@ -21,9 +22,17 @@ PAGE = (Path(__file__).resolve().parents[2] / "docs/how-to/reference-data.md").r
 
 def test_the_example_is_a_sound_declaration() -> None:
     (source,) = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
-    names = {"Reference": Reference, "Field": Field}
-    made = eval(f"dict({source})", names)
-    domain = Domain("shop", "A shop.", (Field("product_id", "integer"),), ("at",), (), (), **made)
+    names: dict[str, Any] = {"Reference": Reference, "Field": Field}
+    exec(source, names)
+    domain = Domain(
+        "shop",
+        "A shop.",
+        (Field("product_id", "integer"),),
+        ("at",),
+        (),
+        (),
+        references=(names["PRODUCTS"],),
+    )
     assert [field.name for field in domain.all_fields][1:] == ["margin_group", "cost"]
 
 

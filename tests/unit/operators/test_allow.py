@@ -7,10 +7,11 @@ import pytest
 
 from errors import SettingsError
 from messages import Block
-from operators.allow import AllowList
+from operators.allow import AllowList, allows_of_table
 from operators.codes import TextCodes
 from operators.decode import Decoder
 from operators.intake import Intake
+from operators.reference import TableError
 from operators.spec import Allow, Count, Field, Window
 
 DECLARED = (Allow("client", "network"), Allow("agent", "pattern"))
@@ -53,6 +54,24 @@ def test_whoever_one_entry_allows_is_allowed() -> None:
 def test_what_allows_nothing_is_refused(entry: str) -> None:
     with pytest.raises(SettingsError, match=r"rules\.allow"):
         AllowList(DECLARED, [entry], TextCodes())
+
+
+def test_a_table_allows_beside_the_entries_until_another_version_comes() -> None:
+    texts = TextCodes()
+    columns = {"client": texts.of(CLIENTS, len(CLIENTS)), "agent": texts.of(AGENTS, len(AGENTS))}
+    in_force = allows_of_table(DECLARED, [{"client": "66.249.64.0/19", "agent": "", "why": "x"}])
+    listed = AllowList(DECLARED, ["agent=curl/?"], texts, lambda: in_force)
+    assert listed.rows(columns).tolist() == [True, False, True, False, False]
+    in_force = allows_of_table(DECLARED, [{"client": None, "agent": "*Robot*"}])
+    assert listed.rows(columns).tolist() == [False, True, True, False, False]
+    in_force = allows_of_table(DECLARED, [])
+    assert listed.rows(columns).tolist() == [False, False, True, False, False]
+
+
+@pytest.mark.parametrize("row", [{"client": "", "agent": ""}, {"other": "x"}, {"client": "300.1"}])
+def test_a_table_whose_row_allows_nothing_is_refused_whole(row: dict[str, str]) -> None:
+    with pytest.raises(TableError):
+        allows_of_table(DECLARED, [{"client": "10.0.0.0/8"}, row])
 
 
 def test_a_list_without_entries_asks_for_nothing() -> None:
