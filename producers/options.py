@@ -45,6 +45,11 @@ class ProduceOptions:
         kpl: Aggregate records.
         newline: End each record of an access log with a line's end.
         truth: Where to write what the run held.
+        source: Events that others made, instead of generated ones: the URL of a stream of
+            server-sent events, or a file of captured ones.
+        position: Where the id of the last event written is kept, to go on from.
+        user_agent: What the stream's server is told of us.
+        drop_canaries: Whether its test events are left out.
     """
 
     domain: str
@@ -65,6 +70,10 @@ class ProduceOptions:
     kpl: bool = False
     newline: bool = False
     truth: Path | None = None
+    source: str | None = None
+    position: Path | None = None
+    user_agent: str | None = None
+    drop_canaries: bool = False
 
 
 def check(options: ProduceOptions) -> None:
@@ -129,11 +138,51 @@ def check(options: ProduceOptions) -> None:
         problems += [
             f"{flag}: a replayed CSV has its own" for flag, value in unfit.items() if value
         ]
+    problems += _source_problems(options)
     if options.events and options.seconds and options.rate and options.from_csv is None:
         problems.append("--events, --seconds, --rate: two of them say it all")
     if problems:
         msg = "; ".join(problems)
         raise SettingsError(msg, problems=tuple(problems))
+
+
+def _source_problems(options: ProduceOptions) -> list[str]:
+    problems = []
+    of_stream = {
+        "--position": options.position,
+        "--user-agent": options.user_agent,
+        "--drop-canaries": options.drop_canaries,
+    }
+    if options.source is None or not is_url(options.source):
+        problems += [
+            f"{flag}: only goes with --from URL" for flag, value in of_stream.items() if value
+        ]
+    if options.source is None:
+        return problems
+    if options.domain != "wiki":
+        problems.append("--from: only goes with wiki")
+    made = {
+        "--rate": options.rate,
+        "--seconds": options.seconds,
+        "--users": options.users,
+        "--attackers": options.attackers,
+        "--disorder": options.disorder,
+        "--late-share": options.late_share,
+        "--malformed-share": options.malformed_share,
+        "--start": options.start,
+        "--template": options.template,
+    }
+    problems += [
+        f"{flag}: only goes with generated events" for flag, value in made.items() if value
+    ]
+    if options.position is not None and file_path(options.to) is not None:
+        problems.append("--position: only goes with a stream; a file is written anew each time")
+    return problems
+
+
+def is_url(source: str) -> bool:
+    """Tell whether events come from a server, not from a file."""
+    return source.startswith(("https://", "http://"))
 
 
 def rate_of(options: ProduceOptions) -> float:

@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 from pathlib import Path
 from typing import Protocol
 from urllib.parse import urlsplit
@@ -28,9 +29,10 @@ from producers.ecommerce import Shop
 from producers.file_writer import FileWriter
 from producers.kinesis_writer import MAX_RECORDS_PER_CALL, KinesisClient, KinesisWriter
 from producers.kpl import aggregate
-from producers.options import ProduceOptions, check, file_path, rate_of
+from producers.options import ProduceOptions, check, file_path, is_url, rate_of
 from producers.records import NO_ATTACK, Feed, Record, Writer
 from producers.wiki import Changes
+from producers.wiki_stream import USER_AGENT, Follower, Position, read_file
 
 EVENTS_IN_A_FILE = 100_000
 USERS = 10_000
@@ -204,22 +206,13 @@ def produce(
         DeliveryError: Records couldn't be written.
     """
     check(options)
-    path = file_path(options.to)
-    live = path is None and options.start is None
+    if options.source is not None:
+        writer = _writer(options, kinesis_client_factory)
+        return _hand_on(options, options.source, writer, clock, out)
+    live = file_path(options.to) is None and options.start is None
     start_us = _start_us(options, clock, live=live)
     feed, total = _feed(options, start_us, live=live)
-    writer: KinesisWriter | FileWriter
-    if path is None:
-        writer = KinesisWriter(
-            kinesis_client_factory(),
-            urlsplit(options.to).netloc,
-            sleep=time.sleep,  # a stop doesn't cut the pauses between attempts short
-            monotonic=time.monotonic,
-            rng=random.Random(options.seed),
-            pack=aggregate if options.kpl else None,
-        )
-    else:
-        writer = FileWriter(path)
+    writer = _writer(options, kinesis_client_factory)
     sender = _Sender(writer, clock, _raising(feed))
     step_us = max(int(_STEP_RECORDS / rate_of(options) * 1e6), 1)
     began, told_seconds, until_us = time.monotonic(), 0.0, start_us
@@ -249,6 +242,73 @@ def produce(
         incidents=_planted(made, sender) if made else [],
         retried=writer.retried if isinstance(writer, KinesisWriter) else 0,
         stopped=not feed.done,
+        elapsed_seconds=round(time.monotonic() - began, 3),
+    )
+    if options.truth is not None:
+        write_truth(options.truth, report)
+    return report
+
+
+def _writer(
+    options: ProduceOptions, kinesis_client_factory: Callable[[], KinesisClient]
+) -> KinesisWriter | FileWriter:
+    path = file_path(options.to)
+    if path is not None:
+        return FileWriter(path)
+    return KinesisWriter(
+        kinesis_client_factory(),
+        urlsplit(options.to).netloc,
+        sleep=time.sleep,  # a stop doesn't cut the pauses between attempts short
+        monotonic=time.monotonic,
+        rng=random.Random(options.seed),
+        pack=aggregate if options.kpl else None,
+    )
+
+
+def _hand_on(
+    options: ProduceOptions,
+    source: str,
+    writer: KinesisWriter | FileWriter,
+    clock: Clock,
+    out: Callable[[Progress], None],
+) -> ProduceReport:
+    """Write events that others made; there is nothing to find that we would know of."""
+    began, start_us = time.monotonic(), clock.now_us()
+    try:
+        if is_url(source):
+            follower = Follower(
+                source,
+                writer,
+                Position(options.position),
+                clock=clock,
+                rng=random.Random(options.seed),
+                user_agent=options.user_agent or USER_AGENT,
+                keep_canaries=not options.drop_canaries,
+                most=options.events,
+                tell=lambda events: out(Progress(events, options.events, time.monotonic() - began)),
+            )
+            events = follower.run().events
+        else:
+            events = 0
+            records = islice(read_file(Path(source.removeprefix("file://"))), options.events)
+            while (batch := list(islice(records, _STEP_RECORDS))) and not clock.stopped():
+                writer.write(batch)
+                events += len(batch)
+    finally:
+        writer.close()
+    report = ProduceReport(
+        domain=options.domain,
+        to=options.to,
+        seed=options.seed,
+        start=_iso(start_us),
+        live=is_url(source),
+        records=events,
+        events=events,
+        late=0,
+        malformed={},
+        incidents=[],
+        retried=writer.retried if isinstance(writer, KinesisWriter) else 0,
+        stopped=clock.stopped(),
         elapsed_seconds=round(time.monotonic() - began, 3),
     )
     if options.truth is not None:

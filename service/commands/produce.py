@@ -21,6 +21,7 @@ from producers.clock import SystemClock
 from producers.options import DOMAINS, ProduceOptions, new_seed
 from producers.run import ProduceReport, Progress
 from producers.run import produce as run_producer
+from producers.wiki_stream import RECENT_CHANGES
 from service import settings
 from service.aws import Aws
 from service.setting_values import parse_duration
@@ -112,10 +113,33 @@ def produce(
     truth: Annotated[
         Path | None, typer.Option(help="Write what the run held to this JSON file.")
     ] = None,
+    source: Annotated[
+        str | None,
+        typer.Option(
+            "--from",
+            help="Take events that others made, of wiki: the URL of a stream of server-sent "
+            f"events, as {RECENT_CHANGES}, or a file (.sse: as they came; else one a line).",
+        ),
+    ] = None,
+    position: Annotated[
+        Path | None,
+        typer.Option(help="Keep the id of the last event written in this file, and go on from it."),
+    ] = None,
+    user_agent: Annotated[
+        str | None,
+        typer.Option(help="What the server is told of you; Wikimedia wants a way to reach you."),
+    ] = None,
+    drop_canaries: Annotated[
+        bool,
+        typer.Option(
+            "--drop-canaries",
+            help="Leave the stream's test events out; otherwise the domain drops and counts them.",
+        ),
+    ] = False,
     endpoint_url: Annotated[str | None, typer.Option(help="Address of a local AWS server.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Report as JSON.")] = False,
 ) -> None:
-    """Put events on a stream or into a file: generated ones, or a CSV's rows."""
+    """Put events on a stream or into a file: generated ones, a CSV's rows, or others' events."""
     options = ProduceOptions(
         domain=domain,
         to=to,
@@ -135,6 +159,10 @@ def produce(
         kpl=kpl,
         newline=newline,
         truth=truth,
+        source=source,
+        position=position,
+        user_agent=user_agent,
+        drop_canaries=drop_canaries,
     )
     given = {} if endpoint_url is None else {"aws.endpoint_url": endpoint_url}
     loaded = settings.load(
@@ -143,7 +171,9 @@ def produce(
     )
     clock = SystemClock()
     console = Console(stderr=True)
-    if from_csv is None:
+    if source is not None:
+        console.print(f"handing {source} on to {to}", highlight=False, soft_wrap=True)
+    elif from_csv is None:
         console.print(
             f"producing {domain} events to {to}, seed {options.seed}",
             highlight=False,
