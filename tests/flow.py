@@ -24,6 +24,7 @@ def outputs_of(
     log: Path,
     *,
     disorder_seconds: int = 10,
+    events: bool = False,
     tables: Mapping[str, Callable[[], Table]] | None = None,
 ) -> list[Output]:
     """Run a domain over a file; incidents are raised when windows close."""
@@ -32,6 +33,7 @@ def outputs_of(
         time=domain.times[0],
         disorder_us=disorder_seconds * 1_000_000,
         early=False,
+        events=events,
     )
     run_main(build_flow(domain, FileSource(str(log)), [sink], chosen, tables=tables))
     return sink.found
