@@ -62,16 +62,7 @@ def test_every_event_is_written_out_late_ones_too_to_firehose_and_to_a_file(
     unique_name: Callable[[str], str],
     tmp_path: Path,
 ) -> None:
-    bucket, delivery_stream = unique_name("bucket"), unique_name("events")
-    s3 = moto("s3")
-    s3.create_bucket(Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": REGION})
-    moto("firehose").create_delivery_stream(
-        DeliveryStreamName=delivery_stream,
-        ExtendedS3DestinationConfiguration={
-            "RoleARN": "arn:aws:iam::123456789012:role/any",
-            "BucketARN": f"arn:aws:s3:::{bucket}",
-        },
-    )
+    delivery_stream = _delivery_stream(moto, unique_name)
     ran = kinewax.run(
         *("run", "access_logs", "--source", f"file://{log}", "--processes", "2"),
         *("--sinks", f"aws,file://{tmp_path / 'out'}", "--endpoint-url", moto.endpoint),
@@ -82,11 +73,7 @@ def test_every_event_is_written_out_late_ones_too_to_firehose_and_to_a_file(
     assert len(expected) > 2_900
 
     assert lines_of((tmp_path / "out" / "events.jsonl").read_text()) == expected
-    delivered = [
-        row
-        for item in s3.list_objects_v2(Bucket=bucket)["Contents"]
-        for row in lines_of(s3.get_object(Bucket=bucket, Key=item["Key"])["Body"].read().decode())
-    ]
+    delivered = lines_of(_delivered(moto, delivery_stream))
     assert sorted(map(str, delivered)) == sorted(map(str, expected))
     summary = json.loads((tmp_path / "out" / "summary.json").read_text())
     assert summary["balanced"]
@@ -116,3 +103,49 @@ def test_events_of_a_shop_have_no_such_form(kinewax: CommandLine, tmp_path: Path
     )
     assert ran.returncode == 2
     assert "sinks.events: domain ecommerce doesn't write out single events" in ran.stderr
+
+
+def test_changes_of_wikis_reach_firehose_in_the_five_columns_of_the_original(
+    kinewax: CommandLine, moto: Clients, unique_name: Callable[[str], str], tmp_path: Path
+) -> None:
+    changes = [
+        {"id": 7, "type": "edit", "wiki": "enwiki", "timestamp": 1756449916},
+        {"type": "log", "wiki": 'odd,"wiki"', "timestamp": 1756449917},
+        {"id": None, "type": "new", "wiki": "dewiki", "timestamp": 1756449918, "length": None},
+    ]
+    source = tmp_path / "changes.jsonl"
+    source.write_text("".join(json.dumps(change) + "\n" for change in changes))
+    delivery_stream = _delivery_stream(moto, unique_name)
+    ran = kinewax.run(
+        *("run", "wiki", "--source", f"file://{source}"),
+        *("--sinks", "aws", "--endpoint-url", moto.endpoint),
+        environment={"KINEWAX_SINKS__EVENTS": delivery_stream},
+    )
+    assert ran.returncode == 0, ran.stderr
+    assert _delivered(moto, delivery_stream) == (
+        "7,edit,enwiki,2025-08-29 06:45:16,1756449916\n"
+        ',log,"odd,""wiki""",2025-08-29 06:45:17,1756449917\n'
+        ",new,dewiki,2025-08-29 06:45:18,1756449918\n"
+    )
+
+
+def _delivery_stream(moto: Clients, unique_name: Callable[[str], str]) -> str:
+    """Make a delivery stream and the bucket of its name that it fills."""
+    name = unique_name("events")
+    moto("s3").create_bucket(Bucket=name, CreateBucketConfiguration={"LocationConstraint": REGION})
+    moto("firehose").create_delivery_stream(
+        DeliveryStreamName=name,
+        ExtendedS3DestinationConfiguration={
+            "RoleARN": "arn:aws:iam::123456789012:role/any",
+            "BucketARN": f"arn:aws:s3:::{name}",
+        },
+    )
+    return name
+
+
+def _delivered(moto: Clients, bucket: str) -> str:
+    s3 = moto("s3")
+    return "".join(
+        s3.get_object(Bucket=bucket, Key=item["Key"])["Body"].read().decode()
+        for item in s3.list_objects_v2(Bucket=bucket)["Contents"]
+    )
