@@ -15,6 +15,7 @@ since nothing else tells the truth about roles, resource policies, keys and boun
     sns:Publish                 a JSON message without its `default` entry: refused as invalid
     cloudwatch:PutMetricData    one value that is not a number: refused as invalid
     firehose:PutRecordBatch     one record of no bytes: taken, adds nothing
+    es:ESHttpPost               a bulk request without a document: refused as invalid
 
 A refusal for the reason that we provoked proves that the action was allowed. It is assumed that
 AWS authorises a call before it judges its content; where a service did it the other way round, a
@@ -33,7 +34,10 @@ from service.aws import Aws, error_code, explain, is_missing
 from service.endpoints import KINESIS, stream_of, topic_arn
 from service.job import Job
 from service.references import objects_of
+from service.search import OpenSearch, is_search
+from service.setting_values import redact
 from service.settings import Sinks
+from sinks.opensearch import reply_of
 
 Outcome = Literal["ok", "missing", "denied", "failed", "untried"]
 
@@ -127,6 +131,8 @@ def probes_of(job: Job, aws: Aws) -> Iterator[Probe]:
     sinks = job.settings.sinks
     if "aws" in sinks.to:
         yield from _sinks(sinks, aws)
+    for target in filter(is_search, sinks.to):
+        yield _search(target, sinks.index or job.domain().name, aws)
 
 
 def missing(job: Job, aws: Aws) -> list[Finding]:
@@ -238,6 +244,15 @@ def _sinks(sinks: Sinks, aws: Aws) -> Iterator[Probe]:
     for name in dict.fromkeys((sinks.aggregates, sinks.events, sinks.dead_letters)):
         if name:
             yield from _delivery_stream(name, aws)
+
+
+def _search(url: str, index: str, aws: Aws) -> Probe:
+    def bulk() -> None:
+        reply_of(OpenSearch(url, aws).request("POST", "/_bulk", b""), "Bulk")
+
+    invalid = ("parse_exception", "action_request_validation_exception")
+    proves = (*invalid, "illegal_argument_exception", "HTTP 400")
+    return Probe("es:ESHttpPost", f"index {index} at {redact(url)}", bulk, proves=proves)
 
 
 def _table(table: str, aws: Aws) -> Iterator[Probe]:

@@ -42,6 +42,7 @@ ID_BYTES = 512
 REFRESH_INTERVAL = "1s"
 _TEMPLATE_PRIORITY = 200
 _BAD_REQUEST = 400
+_DENIED = (401, 403)
 _DELIVERY = DeliveryOptions(linger_seconds=0.5)
 
 
@@ -208,14 +209,14 @@ class _Template:
     def put_once(self) -> None:
         if not self._is_there:
             answer = self._client.request("PUT", self._path, self._body)
-            _json_of(answer, "PutIndexTemplate")
+            reply_of(answer, "PutIndexTemplate")
             self._is_there = True
 
 
 def put(client: SearchClient, documents: Sequence[Document]) -> list[Outcome | Failure]:
     """Make one call; each document's own answer says whether it was taken."""
     body = b"".join(map(_lines, documents))
-    answer = _json_of(client.request("POST", "/_bulk", body), "Bulk")
+    answer = reply_of(client.request("POST", "/_bulk", body), "Bulk")
     items = answer.get("items")
     if not isinstance(items, list) or len(items) != len(documents):
         msg = f"an answer for {len(documents)} documents without as many items"
@@ -235,8 +236,13 @@ def _outcome(item: Mapping[str, Any]) -> Outcome | Failure:
     return failure_of(code, reason, status)
 
 
-def _json_of(answer: tuple[int, bytes], operation: str) -> dict[str, Any]:
-    """Return what an answer says; raise what `classify` understands where it is a refusal."""
+def reply_of(answer: tuple[int, bytes], operation: str) -> dict[str, Any]:
+    """Return what an answer says.
+
+    Raises:
+        ClientError: It is a refusal; `classify` understands it.
+        ResponseParserError: It is cut.
+    """
     status, body = answer
     try:
         told = orjson.loads(body)
@@ -251,9 +257,12 @@ def _json_of(answer: tuple[int, bytes], operation: str) -> dict[str, Any]:
     # The service itself says {"message": ...} where it refuses a signature or a user.
     kind = refusal.get("type") if isinstance(refusal, dict) else None
     reason = refusal.get("reason") if isinstance(refusal, dict) else told
+    code = kind or f"HTTP {status}"
+    if status in _DENIED:
+        code = f"AccessDenied: {code}"
     raise ClientError(
         {
-            "Error": {"Code": kind or f"HTTP {status}", "Message": str(reason or "")},
+            "Error": {"Code": code, "Message": str(reason or "")},
             "ResponseMetadata": {"HTTPStatusCode": status},
         },
         operation,

@@ -148,6 +148,8 @@ class FakeOpenSearch:
         return 405, _error("method_not_allowed", f"{request.method} {path}", 405)
 
     def _bulk(self, body: bytes) -> tuple[int, Json]:
+        if not body:
+            return 400, _error("parse_exception", "request body is required", 400)
         if not body.endswith(b"\n"):
             reason = "The bulk request must be terminated by a newline [\\n]"
             return 400, _error("illegal_argument_exception", reason, 400)

@@ -9,8 +9,10 @@ import pytest
 from errors import DeliveryError, KinewaxError, MissingResourceError
 from messages import Output, Reject
 from service.aws import Aws
+from service.check import probes_of, run_probe
+from service.job import Job
 from service.search import OpenSearch
-from service.settings import Settings
+from service.settings import Settings, Sinks
 from tests.fakes.opensearch import FakeOpenSearch, fake_opensearch
 from tests.fakes.sink_cases import IMPATIENT, SEARCH_PROPERTIES, change, search_sink
 from tests.rig import wait_until
@@ -194,3 +196,21 @@ def test_requests_are_signed_with_the_credentials_of_the_run(
     authorization = server.requests[0].headers["Authorization"]
     assert authorization.startswith("AWS4-HMAC-SHA256 Credential=")
     assert f"/{REGION}/es/aws4_request" in authorization
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "outcome"),
+    [(200, None, "ok"), (403, b'{"message":"no"}', "denied"), (502, b"", "failed")],
+)
+def test_a_check_tells_whether_documents_may_be_written_and_writes_none(
+    server, status: int, body: bytes | None, outcome: str
+) -> None:
+    if body is not None:
+        server.refuse("/_bulk", status, body)
+    with_user = server.url.replace("http://", "http://kinewax:secret@")
+    settings = Settings(sinks=Sinks(to=(with_user,)))
+    job = Job("wiki", "file:///nothing", settings, started_at_us=0)
+    [finding] = [run_probe(probe) for probe in probes_of(job, Aws(settings.aws))]
+    assert finding.outcome == outcome
+    assert "secret" not in finding.resource
+    assert not server.documents()
