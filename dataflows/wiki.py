@@ -20,7 +20,7 @@ from operators.spec import (
 from operators.written import Digits, Epoch, Moment, Text, Written
 
 BY_BOTS = Where("bot", "true")
-BY_PEOPLE = Where("bot", ("false", ""))
+BY_PEOPLE = Where("bot", "false")
 EDITS = Where("type", ("edit", "new"))
 
 CHANGES: tuple[Value, ...] = (
@@ -57,9 +57,8 @@ WIKI = Domain(
         Difference("bytes_changed", "length_new", "length_old", doc="What a page grew by."),
         Difference("bytes_touched", "length_new", "length_old", absolute=True, doc="Either way."),
     ),
-    # When the change was made. Categories follow the edit that they are of by some seconds.
     times=("timestamp",),
-    disorder_seconds=30,
+    disorder_seconds=30,  # categories follow the edit that they are of by some seconds
     drops=(Drop("canary", Where("domain", "canary")),),
     event_id="event_id",
     written=Written(
@@ -140,7 +139,8 @@ WIKI = Domain(
                 Total("bytes_a_second", "stream_10s", "bytes_touched"),
                 Share("bot_share", "stream_10s", "bot_changes", of="changes"),
             ),
-            levels=(Level("warning", above=0.998), Level("high", above=0.9995, notify=True)),
+            # Of a stream that stays as it is: some four windows a day, and one.
+            levels=(Level("warning", above=0.9995), Level("high", above=0.9999, notify=True)),
             cooldown_seconds=600,
             evidence=(Evidence("top_wikis", "stream_10s"),),
             doc="All wikis together unlike themselves.",

@@ -162,6 +162,51 @@ def test_a_run_gives_what_a_plain_group_by_gives_and_indexes_each_event_once(
     assert written(tmp_path / "two" / "out") == written(tmp_path / "one" / "out")
 
 
+@pytest.mark.soak
+def test_a_day_of_fifty_changes_a_second_is_accounted_for_to_the_last(tmp_path: Path) -> None:
+    path, folder = tmp_path / "day.jsonl", tmp_path / "out"
+    report = produce(
+        ProduceOptions(
+            domain="wiki",
+            to=f"file://{path}",
+            seconds=86_400,
+            seed=9,
+            attackers=40,
+            disorder=timedelta(seconds=5),
+            malformed_share=0.0005,
+            start=datetime(2026, 1, 5, tzinfo=UTC),
+        ),
+        kinesis_client_factory=no_client,
+        clock=SystemClock(),
+        out=lambda _progress: None,
+    )
+    service = Service(
+        arguments=[
+            *("run", "wiki", "--source", f"file://{path}", "--sinks", f"file://{folder}"),
+            "--final-only",
+        ],
+        environment={},
+        log=tmp_path / "service.log",
+    )
+    service.start()
+    finish(service)
+    summary = json.loads((folder / "summary.json").read_text())
+    assert summary["balanced"], summary["identities"]
+    ledger = summary["ledger"]
+    assert ledger["events"] + ledger["dropped.canary"] == report.events == 4_320_000
+    rejected = sum(count for name, count in ledger.items() if name.startswith("rejected."))
+    assert rejected == sum(report.malformed.values())
+    assert "dropped.duplicate" not in ledger
+    bursts = {
+        (alert["key"]["user"], seconds(alert["window_start"])): alert["value"]
+        for alert in lines_of(folder / "alerts.jsonl")
+        if alert["rule"] == "edit_burst"
+    }
+    assert bursts == {
+        (one.user, one.window_start_us // 1_000_000): one.count for one in report.incidents
+    }
+
+
 @pytest.mark.skipif(not SHARED.is_dir(), reason="needs ../shared/data/wiki")
 def test_real_changes_decode_whole_also_a_log_entry_without_an_id() -> None:
     found = outputs_of(WIKI, SHARED / "recentchange.ndjson", events=True)

@@ -13,11 +13,13 @@ from dataflows.domain import Domain
 from dataflows.registry import DOMAINS, find_domain
 from errors import SettingsError
 from operators.decode import ARRIVAL
+from operators.derived import Difference
 from operators.session_spec import FirstText, SessionWindow
 from operators.spec import (
     ApproxDistinct,
     Count,
     Distinct,
+    Drop,
     Field,
     Known,
     Level,
@@ -31,6 +33,7 @@ from operators.spec import (
     Window,
     Without,
 )
+from operators.written import Digits, Epoch, Text, Written
 
 USERS = Window("users", 10, ("user",), (Count("events"), Mean("mean", "price")))
 TRADE = Window(
@@ -282,3 +285,32 @@ def test_the_shop_has_the_seeds_windows_and_limits() -> None:
     assert rule.key_template.format(user_id=101) == "userid#101#appserver#app-server-tomcat-123"
     assert shop.times[0] == "txn_timestamp"
     assert shop.disorder_seconds == 10
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"derived": (Difference("grew", "user", "none"),)}, "'none', which is not declared"),
+        ({"derived": (Difference("grew", "user", "kind"),)}, "needs a field of kind integer"),
+        ({"drops": (Drop("test", Where("sort", "test")),)}, "'sort', which is not declared"),
+        ({"drops": (Drop("test", Where("user", "test")),)}, "needs a field of kind text"),
+        ({"drops": (Drop("a test", Where("kind", "test")),)}, "can't be a reason"),
+        ({"written": Written((Text("kind", "sort"),))}, "'sort', which is not declared"),
+        ({"written": Written((Text("kind", "user"),))}, "needs a field of kind text, not user"),
+        ({"written": Written((Digits("kind", "kind"),))}, "needs a field of kind integer"),
+        ({"written": Written((Epoch("at"), Epoch("at")))}, "more than one key of written events"),
+    ],
+)
+def test_what_is_said_of_single_events_must_be_of_declared_fields(changes, message: str) -> None:
+    with pytest.raises(SettingsError, match=message):
+        replace(SHOP, **changes)
+
+
+def test_what_is_made_of_fields_or_dropped_by_one_needs_them_to_be_read() -> None:
+    window = Window("w", 1, ("kind",), (Sum("twice", "zero"),))
+    domain = replace(
+        SHOP, derived=(Difference("zero", "user", "user"),), windows=(window,), rules=()
+    )
+    assert [field.name for field in domain.read_for((window,))] == ["user", "kind"]
+    dropping = replace(SHOP, drops=(Drop("test", Where("kind", "test")),))
+    assert [field.name for field in dropping.read_for((USERS,))] == ["user", "kind", "price"]
