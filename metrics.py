@@ -46,6 +46,12 @@ kinesis_max_behind_latest_seconds = Gauge(
     ["stream"],
     multiprocess_mode="livemax",
 )
+kinesis_retention_used_ratio = Gauge(
+    "kinewax_kinesis_retention_used_ratio",
+    "The same as a part of the stream's retention: at 1 records expire unread.",
+    ["stream"],
+    multiprocess_mode="livemax",
+)
 kinesis_shards_paused = Gauge(
     "kinewax_kinesis_shards_paused",
     "Shards that wait because they are too far ahead of the slowest.",
@@ -147,6 +153,12 @@ notifications = Counter(
     "Notices by outcome: published, digest, suppressed, pending.",
     ["domain", "outcome"],
 )
+notifications_pending = Gauge(
+    "kinewax_notifications_pending",
+    "Notices that were asked for and aren't published yet.",
+    ["domain"],
+    multiprocess_mode="livesum",
+)
 
 # ---- sinks ----
 sink_records = Counter(
@@ -184,6 +196,11 @@ end_to_end_latency_seconds = Histogram(
 snapshot_age_seconds = Gauge(
     "kinewax_snapshot_age_seconds",
     "Age of the last committed epoch.",
+    multiprocess_mode="livemax",
+)
+epoch_stall_seconds = Gauge(
+    "kinewax_epoch_stall_seconds",
+    "For how long the slowest worker has neither read nor flushed within the sinks' deadline.",
     multiprocess_mode="livemax",
 )
 snapshot_duration_seconds = Histogram(

@@ -37,6 +37,7 @@ _STILL_INTERVALS = 6
 _STOP_SECONDS = 5.0
 _SUPERVISORS = (
     metrics.restarts,
+    metrics.epoch_stall_seconds,
     metrics.snapshot_age_seconds,
     metrics.snapshot_copied_timestamp,
     metrics.snapshot_copies,
@@ -150,6 +151,7 @@ class Admin:
         shown = f"[{host}]" if ":" in host else host
         self.url = f"http://{shown}:{self._socket.getsockname()[1]}"
         metrics.build_info.labels(version()).set(1)
+        metrics.epoch_stall_seconds.set_function(lambda: health().still_seconds)
 
         def answer(failing: Mapping[str, str]) -> Response:
             body = {"ok": not failing, "failing": dict(failing)}

@@ -97,6 +97,8 @@ class Notifier:
         self._rng = rng
         self._changed = threading.Condition()
         self._due: Counter[tuple[RowKey, str]] = Counter(due)
+        self._pending = metrics.notifications_pending.labels(options.domain)
+        self._pending.inc(self._due.total())
         self._published: Counter[str] = Counter()
         self._fresh: deque[tuple[float, RowKey]] = deque()
         self._busy = False
@@ -115,6 +117,7 @@ class Notifier:
         """Publish the notice that lies on a row."""
         with self._changed:
             self._due[(key, account)] += 1
+            self._pending.inc()
             self._fresh.append((time.monotonic() + self._options.notify_seconds, key))
             self._changed.notify_all()
 
@@ -135,8 +138,10 @@ class Notifier:
 
     def stop(self) -> threading.Thread:
         """Let the thread end after its present call; what is pending stays on its rows."""
-        self._closing.set()
         with self._changed:
+            if not self._closing.is_set():
+                self._closing.set()
+                self._pending.dec(self._due.total())
             self._changed.notify_all()
         return self._thread
 
@@ -222,6 +227,8 @@ class Notifier:
                 count = self._due.pop((key, account), 0)
                 if count:
                     self._published[account] += count
+                    if not self._closing.is_set():  # else they were taken off when it stopped
+                        self._pending.dec(count)
                     metrics.notifications.labels(self._options.domain, "published").inc(count)
 
     def _failed(self, doing: str, error: Exception) -> None:

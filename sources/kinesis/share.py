@@ -24,6 +24,7 @@ from __future__ import annotations
 import itertools
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import metrics
@@ -90,6 +91,7 @@ class Share:
         max_prefetch_bytes: What may wait in queues and be under way, together, about.
         max_drift_seconds: How far a shard may be ahead of the slowest.
         stream: The label of the metrics; None for no metrics.
+        retention_us: How long the stream keeps records, now; None where nobody knows.
     """
 
     def __init__(
@@ -97,11 +99,13 @@ class Share:
         max_prefetch_bytes: int,
         max_drift_seconds: float = 300.0,
         stream: str | None = None,
+        retention_us: Callable[[], int] | None = None,
     ) -> None:
         self.readers = 0
         self._max_prefetch_bytes = max_prefetch_bytes
         self._max_drift_us = round(max_drift_seconds * 1e6)
         self._stream = stream
+        self._retention_us = retention_us
         self._lock = threading.Lock()
         self._standings: set[Standing] = set()
         self._waiting_bytes = 0
@@ -270,6 +274,9 @@ class Share:
             return
         behind = max((_behind_seconds(each, now) for each in self._standings), default=0.0)
         metrics.kinesis_max_behind_latest_seconds.labels(self._stream).set(behind)
+        if self._retention_us is not None:
+            used = behind * 1e6 / self._retention_us()
+            metrics.kinesis_retention_used_ratio.labels(self._stream).set(used)
         paused = sum(each.is_paused for each in self._standings)
         metrics.kinesis_shards_paused.labels(self._stream).set(paused)
 

@@ -75,7 +75,7 @@ class Stream:
         self._client = client
         self._on_data_loss = on_data_loss
         self._pacing = pacing
-        self._share = Share(max_prefetch_bytes, pacing.max_drift_seconds, name)
+        self._share = Share(max_prefetch_bytes, pacing.max_drift_seconds, name, self._retention_us)
         self._rng = rng
         self._lock = threading.Lock()
         self._users = 0

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+import metrics
 from messages import Output
 from sinks.base import Part
 from tests.fakes.fault_proxy import FaultProxy, fault_proxy
@@ -274,6 +275,11 @@ def test_an_incident_whose_notice_went_out_is_not_told_again_when_it_is_replayed
     assert all(request["ConsistentRead"] for request in proxy.requests("GetItem"))
 
 
+def pending() -> float:
+    """Return what the metric says."""
+    return metrics.notifications_pending.labels("ecommerce")._value.get()
+
+
 def test_rows_go_on_while_the_topic_fails_and_the_sweeper_publishes_when_it_is_back(
     aws: Aws, run: Run, proxy: FaultProxy
 ) -> None:
@@ -287,8 +293,10 @@ def test_rows_go_on_while_the_topic_fails_and_the_sweeper_publishes_when_it_is_b
     assert account["notifications"] == account["notifications.pending"] == 5
     assert {row["notified"] for row in aws.scan()} == {"pending"}
     assert aws.received() == []
+    assert pending() == 5
     proxy.mend()
     run.until(lambda: run.account(part).get("notifications.published") == 5)
+    assert pending() == 0
     run.until(lambda: not any("notified" in row for row in aws.scan()))
     assert len(aws.received()) == 5
     assert "notifications.pending" not in run.account(part)
@@ -335,8 +343,10 @@ def test_what_was_pending_in_the_snapshot_is_published_by_the_next_process_and_c
     run.deliver(before, alert(101, "raised", 14, notice="publish"), digest())
     state = before.state()
     before.close()
+    assert pending() == 0  # of a part that is closed nobody here knows
+    after = run.open(state, notify_seconds=0.1, sweep_seconds=0.1)
+    assert pending() == 2
     proxy.mend()
-    after = run.open(state)
     run.until(lambda: run.account(after).get("digests.published") == 1)
     run.until(lambda: run.account(after).get("notifications.published") == 1)
     assert run.account(after) == {

@@ -3,6 +3,7 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -99,6 +100,13 @@ def test_settings_are_told_with_their_origins(service: Service) -> None:
 
 def test_the_version_is_told(service: Service) -> None:
     assert json.loads(service.get("/version")[1]) == {"version": version()}
+
+
+def test_a_standstill_is_a_metric_while_it_lasts(service: Service) -> None:
+    service.health = replace(GOOD, still_seconds=42)
+    assert "kinewax_epoch_stall_seconds 42.0" in service.get("/metrics")[1]
+    service.health = GOOD
+    assert "kinewax_epoch_stall_seconds 0.1" in service.get("/metrics")[1]
 
 
 def test_metrics_of_all_processes_are_merged(service: Service, tmp_path: Path) -> None:

@@ -157,9 +157,14 @@ def test_a_shard_that_has_shown_nothing_yet_holds_nobody_up() -> None:
     assert unknown.rows_waiting() == 0
 
 
-def test_paused_shards_are_counted_and_the_furthest_behind_is_told() -> None:
+def test_paused_shards_are_counted_and_how_far_the_last_is_behind_the_tip_and_the_retention() -> (
+    None
+):
     stream, _ = two_shards_apart()
-    share = Share(1 << 30, max_drift_seconds=10, stream="share-metrics")
+    hour_us = 3_600_000_000
+    share = Share(
+        1 << 30, max_drift_seconds=10, stream="share-metrics", retention_us=lambda: hour_us
+    )
     limited(share, 5)
     fast, slow = reader_of(stream, 0, share), reader_of(stream, 1, share)
     slow.step()
@@ -171,6 +176,8 @@ def test_paused_shards_are_counted_and_the_furthest_behind_is_told() -> None:
     paused = metrics.kinesis_shards_paused.labels("share-metrics")._value.get()
     behind = metrics.kinesis_max_behind_latest_seconds.labels("share-metrics")._value.get()
     assert (paused, behind) == (1, 95)  # the fake says a second a record
+    used = metrics.kinesis_retention_used_ratio.labels("share-metrics")._value.get()
+    assert used == 95 / 3600
 
 
 @pytest.mark.parametrize("seed", range(20))
