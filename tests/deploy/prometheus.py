@@ -1,4 +1,4 @@
-"""Prometheus for tests: its programs, the rules of deploy/prometheus/, and a server that scrapes."""
+"""Prometheus for tests: its programs, the rules of deploy/prometheus/, a server that scrapes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The rules: sound, each shown to fire and to stay silent, each with a page that tells what to do."""
+"""The rules: sound, shown to fire and to stay silent, each with a page that tells what to do."""
 
 from __future__ import annotations
 
