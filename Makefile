@@ -7,6 +7,7 @@ SHELL := /bin/sh
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/setup-is-complete
+SCANNERS := $(VENV)/scanners/setup-is-complete
 NODE_SERVERS := tests/npm/node_modules/setup-is-complete
 DOMAIN ?= ecommerce
 JOBS ?= 3
@@ -14,7 +15,7 @@ IMAGE ?= kinewax
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo image test test-deploy soak lint bench docs lock clean
+.PHONY: help setup demo image test test-deploy soak lint bench docs audit sbom lock clean
 
 help: ## Explain what can be made
 	@echo "kinewax: event-time stream processing for Kinesis, in Python"
@@ -37,6 +38,9 @@ $(READY): requirements-dev.lock requirements-ministack.lock pyproject.toml dev/s
 $(NODE_SERVERS): tests/npm/package.json tests/npm/package-lock.json dev/node-servers
 	@sh dev/node-servers
 
+$(SCANNERS): requirements-scanners.lock $(READY)
+	@$(BIN)/python dev/setup.py --scanners
+
 demo: $(READY) ## Run a domain against a local AWS server (DOMAIN=ecommerce)
 	@$(BIN)/kinewax demo $(DOMAIN) $(ARGS)
 
@@ -48,7 +52,7 @@ test: $(READY) $(NODE_SERVERS) ## Run the tests (ARGS="-k name" to choose some, 
 	@echo "Running the tests"
 	@$(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
-test-deploy: $(READY) ## Build the image, run it, and test the rest of deploy/ that takes long
+test-deploy: $(READY) $(SCANNERS) ## Build the image, run it, and test the rest of deploy/ that takes long
 	@$(BIN)/python -m pytest -m deploy tests/deploy $(ARGS)
 
 soak: $(READY) $(NODE_SERVERS) ## Run what `make test` leaves out, and 20 times the examples
@@ -65,6 +69,15 @@ bench: $(READY) ## Measure a case and write bench/results/CASE.json (CASE=seed_j
 docs: $(READY) ## Write docs/reference/ and the warehouse's SQL from the declarations in the code
 	@$(BIN)/python docs/generate.py
 	@$(BIN)/python deploy/generate.py
+
+audit: $(SCANNERS) ## Ask for known holes of the packages in the locks (needs the network)
+	@for lock in requirements.lock requirements-dev.lock; do echo "$$lock"; \
+		$(BIN)/scanners/bin/pip-audit --strict --require-hashes --disable-pip -r $$lock || exit; done
+
+sbom: $(SCANNERS) ## Write out/sbom.cdx.json, the packages of the image with hashes (CycloneDX)
+	@mkdir -p out
+	@$(BIN)/scanners/bin/cyclonedx-py requirements --output-reproducible --outfile out/sbom.cdx.json requirements.lock
+	@echo out/sbom.cdx.json
 
 lock: ## Write the locks from pyproject.toml (needs uv)
 	@sh dev/lock

@@ -1,5 +1,8 @@
 """Make `.venv` from the locks: run by `make setup` with any Python 3.11 or 3.12.
 
+With `--scanners` it makes `.venv/scanners` instead: what looks for holes, in `make test-deploy`,
+`make audit` and `make sbom` only.
+
 Every package is a wheel with a hash that its lock knows, so nothing is built and nothing unknown is
 run. kinewax itself is installed editable, by the setuptools of the lock. ministack, a server of the
 tests, pins libraries that kinewax mustn't be bound to: it lives in an environment inside the first.
@@ -17,7 +20,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 VENV = ROOT / ".venv"
 MINISTACK = VENV / "ministack"
-STAMP = VENV / "setup-is-complete"
+SCANNERS = VENV / "scanners"
+STAMP = "setup-is-complete"
 
 # pip's word when it turns to a package of the lock, from the network or from a disk.
 _PACKAGE = re.compile(r"(Collecting|Processing) (?P<name>\S+) \(from .* \(line (?P<line>\d+)\)\)")
@@ -40,9 +44,18 @@ def main() -> int:
     if failed:
         return failed
     (VENV / "bin" / "ministack").symlink_to(MINISTACK / "bin" / "ministack")
-    STAMP.touch()
+    (VENV / STAMP).touch()
     print(f"Ready after {time.monotonic() - started:.0f} s", flush=True)
     return 0
+
+
+def scanners() -> int:
+    """Make the scanners' environment with pip of the first; return 0 when it is complete."""
+    venv.create(SCANNERS, clear=True, with_pip=False)
+    failed = _install("requirements-scanners.lock", SCANNERS)
+    if not failed:
+        (SCANNERS / STAMP).touch()
+    return failed
 
 
 def _install(lock: str, environment: Path) -> int:
@@ -99,4 +112,4 @@ class Progress:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(scanners() if sys.argv[1:] == ["--scanners"] else main())

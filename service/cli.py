@@ -26,6 +26,7 @@ from service.commands.produce import produce
 from service.commands.replay import replay
 from service.commands.run import run
 from service.commands.snapshots import app as snapshots
+from service.setting_values import redact_addresses
 
 _COMMON = ("-v", "--verbose", "-q", "--quiet")
 _INTERRUPTED = 130
@@ -101,7 +102,7 @@ def run_command(arguments: list[str]) -> int:
         return result if isinstance(result, int) else 0
     _show(console, shown)
     if {"-v", "--verbose"} & {*common}:
-        traceback.print_exception(failed)
+        console.print(redact_addresses("".join(traceback.format_exception(failed))), markup=False)
     return shown.exit_code
 
 
@@ -114,9 +115,9 @@ def _show(console: Console, error: KinewaxError) -> None:
     problems = error.problems if isinstance(error, SettingsError) else (str(error),)
     for problem in problems:
         console.print("error: ", style="red", end="", soft_wrap=True)
-        console.print(problem, markup=False, soft_wrap=True)
+        console.print(redact_addresses(problem), markup=False, soft_wrap=True)
     if error.hint:
-        console.print(f"hint: {error.hint}", markup=False, soft_wrap=True)
+        console.print(f"hint: {redact_addresses(error.hint)}", markup=False, soft_wrap=True)
 
 
 if __name__ == "__main__":

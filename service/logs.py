@@ -18,6 +18,8 @@ from typing import Any, TextIO
 
 import orjson
 
+from service.setting_values import redact_addresses
+
 _STANDARD = frozenset(logging.LogRecord("", 0, "", 0, "", None, None).__dict__) | {
     "message",
     "asctime",
@@ -57,7 +59,8 @@ class JsonFormatter(logging.Formatter):
         line |= self._fields | _extras(record)
         if record.exc_info:
             line["traceback"] = self.formatException(record.exc_info)
-        return orjson.dumps(line, default=str, option=orjson.OPT_NON_STR_KEYS).decode()
+        text = orjson.dumps(line, default=str, option=orjson.OPT_NON_STR_KEYS).decode()
+        return redact_addresses(text)
 
 
 class TextFormatter(logging.Formatter):
@@ -78,7 +81,7 @@ class TextFormatter(logging.Formatter):
             text += f" ({extras})"
         if record.exc_info:
             text += "\n" + self.formatException(record.exc_info)
-        return text
+        return redact_addresses(text)
 
 
 class RepeatFilter(logging.Filter):

@@ -76,10 +76,15 @@ def split_names(value: object) -> object:
     return value
 
 
+def redact_addresses(text: str) -> str:
+    """Take user names and passwords out of the addresses in a text."""
+    return re.sub(r"(?<=://)[^/@\s\"]+@", "***@", text)
+
+
 def redact(value: Any) -> Any:
-    """Take user names and passwords out of addresses."""
+    """Take user names and passwords out of addresses, in a list too."""
     if isinstance(value, str):
-        return re.sub(r"(?<=://)[^/@\s]+@", "***@", value)
+        return redact_addresses(value)
     if isinstance(value, list | tuple):
         return [redact(item) for item in value]
     return value

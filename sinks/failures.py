@@ -230,5 +230,7 @@ def error_of(sink: str, destination: str, failure: Failure) -> KinewaxError:
         return DeliveryError(
             msg, hint="name a dead-letter stream, so that such entries are kept there"
         )
-    msg = f"{sink}: {destination} answered {failure.code}: {failure.detail}"
+    # What a destination says may quote a payload; what the network says doesn't.
+    said = f": {failure.detail}" if failure.kind in ("network", "timeout") else ""
+    msg = f"{sink}: {destination} answered {failure.code}{said}"
     return DeliveryError(msg, hint="`kinewax check` tries every destination once")

@@ -101,6 +101,18 @@ def test_no_compiler_no_installer_and_no_test_is_in_it(image: str) -> None:
     assert found == ""
 
 
+def test_all_packages_in_it_are_those_of_the_lock(image: str) -> None:
+    said = inside(
+        "/opt/kinewax/bin/python -c 'from importlib.metadata import distributions as all;"
+        ' print(*(one.name.lower().replace("_", "-") + "==" + one.version for one in all()))\''
+    )
+    lock = (containers.ROOT / "requirements.lock").read_text()
+
+    found = {name for name in said.split() if not name.startswith("kinewax==")}
+    assert len(found) > 30
+    assert found <= {line.split()[0] for line in lock.splitlines() if "==" in line}
+
+
 def test_nothing_in_it_can_be_changed_but_its_volume_and_tmp(image: str) -> None:
     said = inside(
         "id -u; for place in / /opt/kinewax /opt/kinewax/compiled /etc /var/lib/kinewax /tmp; do"

@@ -87,3 +87,13 @@ def test_an_error_names_sink_and_destination_and_says_what_to_do(kind: str) -> N
     assert "stream two" in str(error)
     assert error.hint
     assert isinstance(error, MissingResourceError if kind == "missing" else DeliveryError)
+
+
+def test_an_error_never_quotes_what_a_destination_said_which_may_quote_a_payload() -> None:
+    for kind in ("missing", "rejected", "throttled", "server", "other"):
+        assert "user 7" not in str(
+            error_of("kinesis", "stream two", Failure(kind, "Code", "user 7"))
+        )  # type: ignore[arg-type]
+    assert "no route" in str(
+        error_of("kinesis", "stream two", Failure("network", "Code", "no route"))
+    )
