@@ -1,16 +1,20 @@
-"""Write deploy/redshift/ and deploy/athena/ from the domains' declarations: `make docs`.
+"""Write what deploy/ repeats of declarations: tables for warehouses, boards. `make docs`.
 
-What a row holds is declared once, in dataflows/; these files repeat it for a warehouse.
-tests/deploy/test_warehouse_files.py fails while a file differs from what this would write.
+What a row holds is declared once, in dataflows/; deploy/redshift/ and deploy/athena/ repeat it
+for a warehouse. Boards are declared beside their JSON, in deploy/grafana/. Tests fail while a file
+differs from what this would write.
 """
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Iterable
 from pathlib import Path
 
 from dataflows.registry import DOMAINS
+from deploy.grafana.boards import BOARDS
+from deploy.grafana.panels import as_json
 from service.warehouse import athena, redshift
 from service.warehouse.tables import events_of, rows_of
 
@@ -25,13 +29,13 @@ EVENTS = [events_of(one) for one in DOMAINS.values() if one.written is None]
 
 def main() -> None:
     """Write every file."""
-    for name, text in files().items():
+    for name, text in {**files(), **boards()}.items():
         (DEPLOY / name).write_text(text, encoding="utf-8")
         sys.stdout.write(f"deploy/{name}\n")
 
 
 def files() -> dict[str, str]:
-    """Return each file's text by its path in deploy/."""
+    """Return the text of each file for a warehouse by its path in deploy/."""
     return {
         "redshift/tables.sql": _script(
             "Tables with sort and distribution keys, and the views that queries read.",
@@ -54,6 +58,14 @@ def files() -> dict[str, str]:
             athena.tables(ROWS, EVENTS),
         ),
         "athena/views.sql": _script("The views that queries read.", athena.views(ROWS, EVENTS)),
+    }
+
+
+def boards() -> dict[str, str]:
+    """Return the JSON of each board by its path in deploy/."""
+    return {
+        f"grafana/{board.name}.json": json.dumps(as_json(board), indent=2) + "\n"
+        for board in BOARDS
     }
 
 

@@ -1,0 +1,1 @@
+"""Boards for Grafana, made of what `boards.py` declares."""
