@@ -209,7 +209,7 @@ def _target(kind: Kind, letter: str, query: Query) -> Json:
 
 def _defaults(panel: Panel) -> Json:
     colours = ("green", "red") if len(panel.limits) == 1 else _COLOURS
-    steps = [{"color": "green", "value": None}]
+    steps: list[Json] = [{"color": "green", "value": None}]
     steps += [
         {"color": colour, "value": limit}
         for colour, limit in zip(colours[1:], panel.limits, strict=False)
