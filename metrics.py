@@ -131,6 +131,22 @@ reference_loads = Counter(
     ["reference", "outcome"],
 )
 
+# ---- figures of a domain ----
+aggregate_value = Gauge(
+    "kinewax_aggregate_value",
+    "A figure that the domain declares: of the last closed window, or of the one without a key "
+    "that is open; `of` is a part of the rows, or empty.",
+    ["domain", "aggregate", "value", "of"],
+    multiprocess_mode="livesum",
+)
+mover_change = Gauge(
+    "kinewax_mover_change",
+    "By how much a key's value changed from the window before to the last closed one: those keys "
+    "that gained and lost most.",
+    ["domain", "aggregate", "value", "key"],
+    multiprocess_mode="livesum",
+)
+
 # ---- alerts ----
 anomaly_score = Histogram(
     "kinewax_anomaly_score",

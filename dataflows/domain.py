@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 
 from dataflows.alarm_checks import detector_problems, rule_problems
 from dataflows.event_checks import event_problems
+from dataflows.figure_checks import figure_problems
 from dataflows.problems import DomainError, Problem, nearest, repeated
 from dataflows.reference_checks import reference_problems
 from dataflows.value_checks import value_problems
@@ -20,6 +21,7 @@ from operators.access_log import AccessLogFormat
 from operators.decode import ARRIVAL
 from operators.derived import Difference
 from operators.feature_spec import DetectorSpec, RecordForest, StreamForest
+from operators.figure_spec import Figure, Movers
 from operators.reference_spec import Reference
 from operators.session_spec import AnyWindow, SessionWindow
 from operators.spec import Allow, Drop, Field, Level, Ratio, Threshold, Window
@@ -50,6 +52,8 @@ class Domain:
         references: Tables beside the stream, whose columns events get as further fields.
         event_id: The field that no two events share, a text or an integer: copies that were
             delivered again are dropped by it. "" where there is none. An empty text is no id.
+        figures: Values of windows that are metrics, too.
+        movers: Windows of which it is a metric, too, which keys gained and lost most.
     """
 
     name: str
@@ -68,6 +72,8 @@ class Domain:
     derived: tuple[Difference, ...] = ()
     drops: tuple[Drop, ...] = ()
     written: Written | None = None
+    figures: tuple[Figure, ...] = ()
+    movers: tuple[Movers, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse a declaration that contradicts itself or refers to what isn't declared."""
@@ -205,6 +211,10 @@ class Domain:
         for window in self.all_windows:
             if id(window) not in unsound:
                 yield from window_problems(window, self.field_by_name)
+        shown: tuple[Figure | Movers, ...] = (*self.figures, *self.movers)
+        for figure in shown:
+            if not unsound.intersection(map(id, (figure, windows.get(figure.window)))):
+                yield from figure_problems(figure, windows)
         for alarm in self.alarms:
             named = alarm.windows if not isinstance(alarm, Threshold | Ratio) else (alarm.window,)
             if unsound.intersection(map(id, (alarm, *(windows.get(name) for name in named)))):

@@ -1,6 +1,7 @@
 """The shop: floods of actions by one user, the trade, and the visitors' journeys."""
 
 from dataflows.domain import Domain
+from operators.figure_spec import Figure, Movers
 from operators.session_spec import FirstText, LastText, SessionWindow
 from operators.spec import (
     ApproxDistinct,
@@ -163,4 +164,10 @@ ECOMMERCE = Domain(
             doc="A user with more actions in 10 s than people make: a bot, or an attack.",
         ),
     ),
+    figures=(
+        Figure("visitors_daily", ("visitors",)),
+        Figure("trade", ("events",), by=Where("event_type", ("view", "cart", "purchase"))),
+        Figure("trade", ("revenue",)),
+    ),
+    movers=(Movers("categories_hourly", "views"), Movers("brands_daily", "revenue")),
 )

@@ -15,6 +15,7 @@ import metrics
 from dataflows.vitals import Vitals
 from messages import AggregateRows, Alert, Closed, Digest, Packet, Points, Summary
 from operators.detection import Detection
+from operators.figures import Figures
 from operators.key_group import GroupOutput, KeyGroup
 from operators.notices import Notices
 from operators.record_detection import RecordDetection
@@ -31,6 +32,7 @@ class GroupLogic(StatefulBatchLogic[Packet, GroupOutput, bytes]):
         build: Makes the group of a name from its state.
         state: What `snapshot` returned, or None.
         vitals: The process's.
+        figures: The process's.
     """
 
     def __init__(
@@ -38,9 +40,11 @@ class GroupLogic(StatefulBatchLogic[Packet, GroupOutput, bytes]):
         build: Callable[[str, bytes | None], KeyGroup | SessionGroup],
         state: bytes | None,
         vitals: Vitals,
+        figures: Figures,
     ) -> None:
         self._build = build
         self._vitals = vitals
+        self._figures = figures
         self._name = ""
         self._group: KeyGroup | SessionGroup | None = None
         if state is not None:
@@ -55,6 +59,7 @@ class GroupLogic(StatefulBatchLogic[Packet, GroupOutput, bytes]):
         found = self._group.take(values)
         self._vitals.watermarks_us[self._name] = self._group.watermark.now_us
         self._vitals.windows_open[self._name] = len(self._group.windows)
+        self._figures.take(self._name, self._group.watermark.now_us, found)
         return found, False
 
     def snapshot(self) -> bytes:

@@ -41,6 +41,7 @@ from operators.allow import AllowList, Allows
 from operators.codes import TextCodes
 from operators.detection import Detection
 from operators.feature_spec import KeyForest, RecordForest, StreamForest, shape_of
+from operators.figures import Figures
 from operators.filters import Drops, Filters
 from operators.intake import Intake, Taken
 from operators.key_group import KeyGroup
@@ -145,6 +146,7 @@ def build_flow(
     filters = Filters(windows, texts)
     drops = Drops(domain.drops, texts)
     points = RecordPoints(of_events, domain.field_by_name, texts)
+    figures = Figures(domain.name, by_name.values(), domain.figures, domain.movers)
 
     def intake(state: dict[str, Any] | None) -> Intake:
         return Intake(
@@ -242,7 +244,9 @@ def build_flow(
     packets = op.flat_map_batch(
         "aggregate", taken, lambda batch: [(p.group, p) for p in partials.packets(batch)]
     )
-    found = op.stateful_batch("groups", packets, lambda state: GroupLogic(group, state, vitals))
+    found = op.stateful_batch(
+        "groups", packets, lambda state: GroupLogic(group, state, vitals, figures)
+    )
     rows = op.flat_map_batch("rows", found, _rows)
     of_groups = {*rules, *(n for n, one in detectors.items() if isinstance(one, KeyForest))}
     alerts = op.flat_map_batch("alerts", found, _alerts(of_groups))

@@ -17,7 +17,15 @@ from dataflows.problems import Problem, nearest
 _WORDS = {int: "a whole number", float: "a number", str: "a text", bool: "True or False"}
 _DECLARATIONS = tuple(
     f"operators.{kind}"
-    for kind in ("spec", "session_spec", "feature_spec", "reference_spec", "derived", "written")
+    for kind in (
+        "spec",
+        "session_spec",
+        "feature_spec",
+        "reference_spec",
+        "derived",
+        "written",
+        "figure_spec",
+    )
 )
 
 

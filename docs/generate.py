@@ -183,12 +183,26 @@ def _domain(domain: Domain) -> Iterator[str]:
             _written(session.interim_seconds),
             session.doc,
         )
+    if domain.figures or domain.movers:
+        yield "\n### Figures\n"
+        yield from _figures(domain)
     if domain.rules:
         yield "\n### Rules\n"
         yield from _rules(domain)
     if domain.detectors:
         yield "\n### Detectors\n"
         yield from _detectors(domain)
+
+
+def _figures(domain: Domain) -> Iterator[str]:
+    yield from _head("Metric", "Aggregate", "What it shows")
+    for figure in domain.figures:
+        by = f", where {_where(figure.by)}, each" if figure.by else ""
+        values = ", ".join(f"`{name}`" for name in figure.values)
+        yield _row("`kinewax_aggregate_value`", f"`{figure.window}`", f"{values}{by}")
+    for one in domain.movers:
+        shown = f"`{one.value}` of the {one.most} keys that gained most and lost most"
+        yield _row("`kinewax_mover_change`", f"`{one.window}`", shown)
 
 
 def _rules(domain: Domain) -> Iterator[str]:

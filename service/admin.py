@@ -13,6 +13,7 @@ on loopback unless told otherwise, and port 0 takes a free one.
 from __future__ import annotations
 
 import importlib.metadata
+import math
 import socket
 import threading
 from collections.abc import Callable, Iterable, Mapping
@@ -52,7 +53,7 @@ def version() -> str:
 
 
 class _Workers(Collector):
-    """The workers' metrics, merged from their files."""
+    """The workers' metrics, merged from their files; a series that is NaN is there no more."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
@@ -79,8 +80,11 @@ def _of_open_shards(merged: list[Metric]) -> list[Metric]:
         metric.samples = [
             sample
             for sample in metric.samples
-            if "shard" not in sample.labels
-            or (sample.labels["stream"], sample.labels["shard"]) in opened
+            if not math.isnan(sample.value)
+            and (
+                "shard" not in sample.labels
+                or (sample.labels["stream"], sample.labels["shard"]) in opened
+            )
         ]
     return merged
 

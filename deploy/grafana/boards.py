@@ -11,5 +11,6 @@ from deploy.grafana.forest import FOREST
 from deploy.grafana.kinesis import KINESIS
 from deploy.grafana.overview import OVERVIEW
 from deploy.grafana.runtime import RUNTIME
+from deploy.grafana.shop import SHOP
 
-BOARDS = (OVERVIEW, KINESIS, DETECTIONS, FOREST, RUNTIME)
+BOARDS = (OVERVIEW, KINESIS, DETECTIONS, FOREST, RUNTIME, SHOP)

@@ -1,4 +1,4 @@
-"""A real Prometheus watches two services in trouble: every panel and every rule has something to
+"""A real Prometheus watches services in trouble: every panel and every rule has something to
 show, and every counter has counted. A wrong name would still be answered with success, and nothing.
 """
 
@@ -28,7 +28,7 @@ from tests.deploy.prometheus import (
     prometheus_server,
     recorded,
 )
-from tests.deploy.traffic import OldEvents, Trouble, write_table
+from tests.deploy.traffic import OldEvents, Shoppers, Trouble, write_table
 from tests.fakes.fault_proxy import FaultProxy, fault_proxy
 from tests.rig import Aws, Feeder, Names, Service, wait_until
 from tests.servers import Clients, clients, free_port, ministack_server, moto_server
@@ -70,8 +70,10 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
 
         shop, shop_address = shop_service(folder, aws, proxy)
         forests, forests_address = forest_service(folder, ministack)
-        targets = [("shop", shop_address), ("forests", forests_address)]
-        for service in (shop, forests):
+        ministack("kinesis").create_stream(StreamName="shoppers", ShardCount=1)
+        market, market_address = market_service(folder, ministack)
+        targets = [("shop", shop_address), ("forests", forests_address), ("market", market_address)]
+        for service in (shop, forests, market):
             stack.callback(service.kill)
             service.start()
         prometheus = stack.enter_context(prometheus_server(folder, targets))
@@ -79,6 +81,7 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
             Feeder(aws, attackers=30),
             Trouble(proxy, aws),
             OldEvents(ministack("kinesis"), "old-events", folder / TABLE),
+            Shoppers(ministack("kinesis"), "shoppers"),
         ]
         for feed in feeds:
             feed.start()
@@ -134,6 +137,22 @@ def forest_service(folder: Path, ministack: Clients) -> tuple[Service, str]:
     return Service(arguments, environment, folder / "forests.log"), f"127.0.0.1:{port}"
 
 
+def market_service(folder: Path, ministack: Clients) -> tuple[Service, str]:
+    port = free_port()
+    arguments = [
+        "run",
+        "ecommerce",
+        *("--source", "kinesis://shoppers"),
+        *("--sinks", f"file://{folder / 'market'}"),
+        *("--start", "TRIM_HORIZON"),
+        *("--admin-port", str(port)),
+        *("--endpoint-url", ministack.endpoint),
+        *EPOCHS,
+    ]
+    environment = {"KINEWAX_EVENT_TIME__IDLE": "hold"}
+    return Service(arguments, environment, folder / "market.log"), f"127.0.0.1:{port}"
+
+
 def lose_a_worker_and_its_position(
     prometheus: Prometheus, shop: Service, proxy: FaultProxy
 ) -> None:
@@ -172,7 +191,7 @@ def until_all_show(
     Args:
         watched: Whom to ask.
         questions: Expressions, by who asks.
-        has_counted: Tells which of them must be above 0 to count as an answer.
+        has_counted: Tells of which of them 0 is no answer.
     """
     left = dict(questions)
     deadline = time.monotonic() + PATIENCE_SECONDS
@@ -180,7 +199,7 @@ def until_all_show(
         for who, expression in list(left.items()):
             values = [one["value"] for one in watched.prometheus.query(expression)]
             numbers = [value for value in values if not math.isnan(value)]
-            if any(value > 0 for value in numbers) or (numbers and not has_counted(expression)):
+            if any(numbers) or (numbers and not has_counted(expression)):
                 del left[who]
         time.sleep(0.5)
     return left
@@ -191,8 +210,10 @@ def lines(left: dict[str, str]) -> str:
 
 
 def counts(expression: str) -> bool:
-    """Return whether it is a rate, or a number of what happened."""
-    happens = re.search(r"rate\(|increase\(|:rate|:increase|:ratio", expression)
+    """Return whether it is a rate, a number of what happened, or a figure of the shop."""
+    happens = re.search(
+        r"rate\(|increase\(|:rate|:increase|:ratio|aggregate_value|mover_change", expression
+    )
     return bool(happens) and not expression.startswith(MAY_BE_NOTHING)
 
 

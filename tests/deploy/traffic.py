@@ -13,7 +13,6 @@ from tests.fakes.fault_proxy import FaultProxy
 from tests.rig import Aws, event
 
 _BEAT_SECONDS = 0.5
-_STEP_SECONDS = 8  # of event time, each beat
 
 
 class Trouble(threading.Thread):
@@ -58,37 +57,75 @@ def write_table(path: Path, version: int) -> None:
     path.with_suffix(".new").rename(path)
 
 
-class OldEvents(threading.Thread):
-    """Writes events of the past, sixteen times as fast as they happened, and a table for them."""
+class Past(threading.Thread):
+    """Writes events of the past to a stream, each beat a span of it, faster than they happened."""
 
-    def __init__(self, kinesis: Any, stream: str, table: Path) -> None:
+    def __init__(self, kinesis: Any, stream: str, began: timedelta, span: timedelta) -> None:
         super().__init__(daemon=True)
-        self._table = table
         self._kinesis = kinesis
         self._stream = stream
+        self._now = datetime.now(UTC) - began
+        self._span = span
+        self._rng = random.Random(7)
         self._stopping = threading.Event()
 
     def run(self) -> None:
-        rng = random.Random(7)
-        now = datetime.now(UTC) - timedelta(hours=4)
-        beat = 0
-        while not self._stopping.wait(_BEAT_SECONDS):
-            beat += 1
-            now += timedelta(seconds=_STEP_SECONDS)
-            if beat % 10 == 0:
-                write_table(self._table, beat)
-            records = [self._record(rng, now) for _ in range(40)]
+        while not self._stopping.wait(_BEAT_SECONDS) and self._now < datetime.now(UTC):
+            made = self.events(self._now, self._span)
+            self._now += self._span
+            records = [
+                {"Data": json.dumps(one).encode(), "PartitionKey": str(self._rng.random())}
+                for one in made
+            ]
             self._kinesis.put_records(StreamName=self._stream, Records=records)
 
-    @staticmethod
-    def _record(rng: random.Random, now: datetime) -> dict[str, Any]:
-        made = event(rng.randrange(50), now) | {
-            "event_type": rng.choice(("view", "purchase", "test")),
-            "brand": f"brand-{rng.randrange(60)}",
-            "price": f"{rng.lognormvariate(3, 1):.2f}",
-        }
-        return {"Data": json.dumps(made).encode(), "PartitionKey": str(rng.random())}
+    def events(self, start: datetime, span: timedelta) -> list[dict[str, str]]:
+        raise NotImplementedError
 
     def stop(self) -> None:
         self._stopping.set()
         self.join()
+
+
+class OldEvents(Past):
+    """Events for forests, and now and then another table beside them."""
+
+    def __init__(self, kinesis: Any, stream: str, table: Path) -> None:
+        super().__init__(kinesis, stream, timedelta(hours=4), timedelta(seconds=8))
+        self._table = table
+        self._beat = 0
+
+    def events(self, start: datetime, span: timedelta) -> list[dict[str, str]]:
+        self._beat += 1
+        if self._beat % 10 == 0:
+            write_table(self._table, self._beat)
+        return [
+            event(self._rng.randrange(50), start)
+            | {
+                "event_type": self._rng.choice(("view", "purchase", "test")),
+                "brand": f"brand-{self._rng.randrange(60)}",
+                "price": f"{self._rng.lognormvariate(3, 1):.2f}",
+            }
+            for _ in range(40)
+        ]
+
+
+class Shoppers(Past):
+    """Days of a shop, an hour each beat: an event every 15 seconds."""
+
+    def __init__(self, kinesis: Any, stream: str) -> None:
+        super().__init__(kinesis, stream, timedelta(days=6), timedelta(hours=1))
+
+    def events(self, start: datetime, span: timedelta) -> list[dict[str, str]]:
+        made = []
+        for number in range(240):
+            kind = self._rng.choices(("view", "cart", "purchase"), (5, 3, 2))[0]
+            made.append(
+                event(self._rng.randrange(1000), start + number * span / 240)
+                | {
+                    "event_type": kind,
+                    "category_code": f"category.{self._rng.randrange(30)}",
+                    "brand": f"brand-{self._rng.randrange(30)}",
+                }
+            )
+        return made

@@ -14,6 +14,7 @@ from dataflows.registry import DOMAINS, find_domain
 from errors import SettingsError
 from operators.decode import ARRIVAL
 from operators.derived import Difference
+from operators.figure_spec import Figure, Movers
 from operators.session_spec import FirstText, SessionWindow
 from operators.spec import (
     ApproxDistinct,
@@ -314,3 +315,42 @@ def test_what_is_made_of_fields_or_dropped_by_one_needs_them_to_be_read() -> Non
     assert [field.name for field in domain.read_for((window,))] == ["user", "kind"]
     dropping = replace(SHOP, drops=(Drop("test", Where("kind", "test")),))
     assert [field.name for field in dropping.read_for((USERS,))] == ["user", "kind", "price"]
+
+
+PLAIN = Window("plain", 10, ("shop",), (Count("events"), Distinct("people", of="user")), groups=1)
+WIDE = Window("wide", 10, ("shop", "kind"), (Count("events"),), groups=4)
+SILENT = Window("silent", 10, ("shop",), (Count("events"),), emit=False)
+
+
+@pytest.mark.parametrize(
+    ("shown", "message"),
+    [
+        (Figure("plane", ("events",)), "there is no such window; did you mean 'plain'"),
+        (Figure("plain", ("event",)), "no value 'event'; did you mean 'events'"),
+        (Figure("plain", ("people",)), "people of many keys can't be added up"),
+        (Figure("silent", ("events",)), "needs rows that the window doesn't write"),
+        (Figure("plain", ("events",), by=Where("kind", "view")), "'kind' is no part of its key"),
+        (Movers("wide", "events"), "needs a window of one key field"),
+        (Movers("plain", "people"), "people of many keys can't be added up"),
+        (Movers("plain", "events", most=0), "names nobody"),
+    ],
+)
+def test_figures_that_contradict_themselves_are_refused(
+    shown: Figure | Movers, message: str
+) -> None:
+    windows = (*SHOP.windows, PLAIN, WIDE, SILENT)
+    declared = {"figures" if isinstance(shown, Figure) else "movers": (shown,)}
+    with pytest.raises(SettingsError, match=message):
+        replace(SHOP, windows=windows, **declared)
+
+
+def test_movers_need_all_keys_in_one_group() -> None:
+    windows = (*SHOP.windows, replace(PLAIN, groups=2))
+    with pytest.raises(SettingsError, match="whose keys are all in one group"):
+        replace(SHOP, windows=windows, movers=(Movers("plain", "events"),))
+
+
+def test_figures_of_all_that_can_be_shown_are_taken() -> None:
+    windows = (*SHOP.windows, PLAIN, WIDE)
+    figures = (Figure("wide", ("events",), by=Where("kind", "view")),)
+    assert replace(SHOP, windows=windows, figures=figures).figures == figures

@@ -109,6 +109,22 @@ def test_a_standstill_is_a_metric_while_it_lasts(service: Service) -> None:
     assert "kinewax_epoch_stall_seconds 0.1" in service.get("/metrics")[1]
 
 
+def test_a_series_that_a_worker_ended_is_not_shown(service: Service, tmp_path: Path) -> None:
+    program = (
+        "import math, metrics;"
+        "metrics.mover_change.labels('shop', 'brands', 'views', 'gone').set(math.nan);"
+        "metrics.mover_change.labels('shop', 'brands', 'views', 'there').set(3)"
+    )
+    subprocess.run(
+        [sys.executable, "-c", program],
+        env={"PROMETHEUS_MULTIPROC_DIR": str(tmp_path), "PYTHONPATH": ":".join(sys.path)},
+        check=True,
+    )
+    text = service.get("/metrics")[1]
+    assert 'key="there",value="views"} 3.0' in text
+    assert "gone" not in text
+
+
 def test_metrics_of_all_processes_are_merged(service: Service, tmp_path: Path) -> None:
     program = (
         "import metrics;"
