@@ -5,6 +5,7 @@
     /metrics   Prometheus text, merged over the processes
     /config    every setting with its value and origin; credentials are never among them
     /version   the version
+    /pods/...  what the pods of one service say to each other (service/pod_calls.py)
 
 Lag is no reason to be unready: a service that has fallen behind needs all of its pods. It listens
 on loopback unless told otherwise, and port 0 takes a free one.
@@ -16,7 +17,7 @@ import importlib.metadata
 import math
 import socket
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -114,7 +115,9 @@ def failing_readiness(health: Health, processes: int) -> dict[str, str]:
     failing = {}
     if health.draining:
         failing["draining"] = "the service is draining"
-    if health.alive < processes:
+    if health.waiting:
+        failing["pods"] = health.waiting
+    elif health.alive < processes:
         failing["workers"] = f"{health.alive} of {processes} workers run"
     elif not health.polled:
         failing["reading"] = "the workers don't read yet"
@@ -132,6 +135,7 @@ class Admin:
         metrics_directory: Where the workers keep their metrics.
         processes: How many workers there should be.
         epoch_seconds: The time between snapshots, by which liveness is measured.
+        routes: Further ones.
 
     Attributes:
         url: Where it listens.
@@ -150,6 +154,7 @@ class Admin:
         metrics_directory: Path,
         processes: int,
         epoch_seconds: float,
+        routes: Sequence[Route] = (),
     ) -> None:
         self._socket = _listen(host, port)
         shown = f"[{host}]" if ":" in host else host
@@ -183,6 +188,7 @@ class Admin:
                 Route("/metrics", metrics_text),
                 Route("/config", settings),
                 Route("/version", version_text),
+                *routes,
             ]
         )
         self._server = uvicorn.Server(

@@ -36,6 +36,19 @@ class Member:
     channel: int
 
 
+@dataclass(frozen=True)
+class Seat:
+    """The place of these workers in the whole cluster.
+
+    Attributes:
+        first: The index of the first of them.
+        addresses: Where all processes listen, those of other pods too; none for a single one.
+    """
+
+    first: int
+    addresses: tuple[str, ...]
+
+
 Command = Callable[[Member], Sequence[str]]
 
 
@@ -93,18 +106,24 @@ class Cluster:
         processes: How many.
         command: Makes the command line of each.
         environment: Their variables, whole; None for this process's own.
+        seat: Their place among the workers of other pods; None where these are all.
     """
 
     def __init__(
-        self, processes: int, command: Command, environment: Mapping[str, str] | None
+        self,
+        processes: int,
+        command: Command,
+        environment: Mapping[str, str] | None,
+        seat: Seat | None = None,
     ) -> None:
-        addresses = free_addresses(processes)
+        seat = seat or Seat(0, free_addresses(processes))
         self.workers: list[Worker] = []
         self._killed: set[int] = set()
         self._gone = False
         try:
             for index in range(processes):
-                self.workers.append(_start(index, addresses, command, environment))
+                member = seat.first + index
+                self.workers.append(_start(member, seat.addresses, command, environment))
         except OSError as error:
             self.end()
             msg = f"a worker can't be started: {error}"
@@ -186,17 +205,19 @@ def _how(code: int) -> str:
 
 
 def free_addresses(processes: int) -> tuple[str, ...]:
-    """Find free loopback ports for a cluster; a single process needs none.
+    """Find free loopback ports for a cluster; a single process needs none."""
+    return () if processes == 1 else free_ports(_LOOPBACK, processes)
+
+
+def free_ports(host: str, count: int) -> tuple[str, ...]:
+    """Find free ports of an address.
 
     Another program may take one before the worker does; the worker then fails and the next start
     finds others.
     """
-    if processes == 1:
-        return ()
     with contextlib.ExitStack() as stack:
         found = []
-        for _ in range(processes):
-            server = stack.enter_context(socket.socket())
-            server.bind((_LOOPBACK, 0))
-            found.append(f"{_LOOPBACK}:{server.getsockname()[1]}")
+        for _ in range(count):
+            server = stack.enter_context(socket.create_server((host, 0)))
+            found.append(f"{host}:{server.getsockname()[1]}")
         return tuple(found)

@@ -78,9 +78,14 @@ def write(directory: Path, layout: Layout) -> None:
         file.flush()
         os.fsync(file.fileno())
     temporary.replace(directory / FILE_NAME)
+    settle(directory)
+
+
+def settle(directory: Path) -> None:
+    """Make the names in a directory survive a power failure."""
     descriptor = os.open(directory, os.O_RDONLY)
     try:
-        os.fsync(descriptor)  # the new name itself
+        os.fsync(descriptor)
     finally:
         os.close(descriptor)
 

@@ -73,6 +73,11 @@ class Summary:
     run: Mapping[str, Any] = field(default_factory=dict)
 
     @property
+    def is_whole(self) -> bool:
+        """Whether it accounts for all that was read: no other pod has the ledger."""
+        return bool(self.identities)
+
+    @property
     def balanced(self) -> bool:
         """Whether every identity holds."""
         return all(identity.balanced for identity in self.identities)
@@ -97,26 +102,44 @@ class Summary:
         }
 
 
+def sums(snapshots: Iterable[Snapshot]) -> dict[str, int]:
+    """Sum the ledgers of a store, or of a share of one.
+
+    Args:
+        snapshots: The committed state of every key.
+    """
+    found: Counter[str] = Counter()
+    for snapshot in snapshots:
+        for ledger in _ledgers(snapshot.state):
+            found.update(ledger)
+    return dict(sorted(found.items()))
+
+
+def together(shares: Iterable[Mapping[str, int]]) -> dict[str, int]:
+    """Add the sums of all shares of a store."""
+    found: Counter[str] = Counter()
+    for share in shares:
+        found.update(share)
+    return dict(sorted(found.items()))
+
+
 def summarise(
     domain: str,
-    snapshots: Iterable[Snapshot],
+    counts: Ledger | None,
     *,
     aggregates: Sequence[str],
     run: Mapping[str, Any],
 ) -> Summary:
-    """Sum the ledgers of a store and set up its identities.
+    """Set up the identities of a whole store's sums.
 
     Args:
         domain: The domain's name.
-        snapshots: The committed state of every key.
+        counts: The sums; None on a pod that has a share of the store only.
         aggregates: Names of the aggregates that run.
         run: Facts to carry along.
     """
-    sums: Counter[str] = Counter()
-    for snapshot in snapshots:
-        for ledger in _ledgers(snapshot.state):
-            sums.update(ledger)
-    counts = dict(sorted(sums.items()))
+    if counts is None:
+        return Summary(domain, {}, (), run)
     identities = [*_of_source(counts)]
     identities += [_of_aggregate(counts, name) for name in aggregates]
     identities += [*_of_sinks(counts), *_of_handover(counts)]

@@ -10,13 +10,12 @@ import logging
 import sqlite3
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from prometheus_client.multiprocess import MultiProcessCollector
 
 import metrics
-from service import snapshots
 
 logger = logging.getLogger("kinewax.service")
 
@@ -56,13 +55,15 @@ class Progress:
 
     Args:
         directory: Where the workers keep their metrics.
-        store: The recovery store.
+        committed: Tells the last epoch that the recovery store calls committed.
         interval_seconds: Between two lines.
     """
 
-    def __init__(self, directory: Path, store: Path, interval_seconds: float) -> None:
+    def __init__(
+        self, directory: Path, committed: Callable[[], int], interval_seconds: float
+    ) -> None:
         self._directory = directory
-        self._store = store
+        self._ask = committed
         self._interval_seconds = interval_seconds
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, name="progress", daemon=True)
@@ -95,7 +96,7 @@ class Progress:
 
     def _committed(self) -> int | None:
         try:
-            return snapshots.resume_epoch(self._store)
+            return self._ask()
         except sqlite3.Error:  # the engine is just opening the store: look again in a moment
             return None
 

@@ -9,9 +9,10 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
+import sqlite3
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 from errors import LayoutError, SettingsError
@@ -93,3 +94,51 @@ def prepare(
         msg = f"{directory} was made for at most {available} processes, {processes} are asked for"
         raise LayoutError(msg, hint=f"use --processes {available} or fewer, or a new --recovery")
     return stored
+
+
+# ---- files that move between pods ---------------------------------------------------------------
+
+
+@contextmanager
+def settled_part(part: Path) -> Iterator[Path]:
+    """Copy a file that no worker uses, with what its log holds, for as long as the block runs."""
+    whole = part.with_suffix(".leaving")
+    try:
+        with closing(sqlite3.connect(part)) as source, closing(sqlite3.connect(whole)) as target:
+            source.backup(target)
+        yield whole
+    finally:
+        whole.unlink(missing_ok=True)
+
+
+def take_part(directory: Path, number: int, draft: Path, *, in_use: bool) -> str:
+    """Put a file that came from another pod in its place; return why not, empty when it is there.
+
+    Of two files with one number that is kept in which more is committed: the other was left behind
+    when its pod died between sending and removing it.
+
+    Args:
+        directory: The recovery directory.
+        number: The file's number.
+        draft: What came, in the same directory.
+        in_use: Whether workers run on the directory.
+    """
+    part = directory / f"part-{number}.sqlite3"
+    if part.exists() and snapshots.commit_of(part) >= snapshots.commit_of(draft):
+        draft.unlink()
+        return ""
+    if in_use:
+        return "workers run here"
+    remove_part(part)
+    with draft.open("rb") as file:
+        os.fsync(file.fileno())
+    draft.replace(part)
+    layout.settle(directory)
+    return ""
+
+
+def remove_part(part: Path) -> None:
+    """Remove a file and its log; nothing where there is none."""
+    for ending in ("", "-wal", "-shm"):
+        part.with_name(part.name + ending).unlink(missing_ok=True)
+    layout.settle(part.parent)

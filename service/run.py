@@ -2,7 +2,7 @@
 
 In order: names are checked, then what must exist at AWS, then the recovery store is opened and its
 layout compared; only then do processes start. When they have ended, the ledger is read from the
-store.
+store. Where several pods are one service, the store is prepared when all have met.
 """
 
 from __future__ import annotations
@@ -22,9 +22,10 @@ from rich.console import Console
 
 from dataflows.pipeline import now_us
 from errors import MissingResourceError, SettingsError
+from messages import Ledger
 from service import archives, check, endpoints, ledger, recovery, snapshots
 from service import layout as store_layout
-from service.admin import Admin
+from service.admin import Admin, version
 from service.archives import Replay
 from service.aws import Aws
 from service.cluster import Member
@@ -32,6 +33,8 @@ from service.copies import Copier, Copies
 from service.job import Job
 from service.layout import Fields
 from service.ledger import Summary
+from service.pod_calls import routes
+from service.pods import Pods, Store
 from service.progress import Progress
 from service.references import References
 from service.replay_progress import ReplayProgress
@@ -103,28 +106,18 @@ def run(
             job = replace(job, replay=replay)
             fields = _check_names(job)
             watching = ReplayProgress(listing, Path(replay.board), Path(scratch), console)
-        layout = recovery.prepare(
-            store,
-            fields,
-            processes=runtime.processes,
-            files=runtime.recovery_files,
-            now_us=began_us,
-            first=lambda: endpoints.prepare_files(settings.sinks, job.aggregates()),
-        )
-        if layout.started_at_us != began_us and "source.start" in loaded.origins:
-            logger.info(
-                "the store in %s has positions: they hold, source.start does not",
-                store,
-                extra={"event": "start_ignored"},
-            )
-        started = replace(job, started_at_us=layout.started_at_us)
-        supervisor = Supervisor(_plan(started, store, Path(scratch), verbose=verbose))
+        pods = None
+        if settings.cluster.pods and replay is None:
+            pods = _pods(job, fields, store)
+        else:
+            job = _started(job, loaded, fields, store, began_us)
+        supervisor = Supervisor(_plan(job, store, Path(scratch), pods, verbose=verbose))
         with watching, copying:
-            facts = _supervise(started, loaded, supervisor, store, Path(scratch))
+            facts, counts = _supervise(job, loaded, supervisor, store, Path(scratch), pods)
         ended_us = now_us()
         summary = ledger.summarise(
             job.label,
-            snapshots.latest(store),
+            counts,
             aggregates=[window.name for window in job.windows()],
             run={
                 "source": source,
@@ -137,12 +130,57 @@ def run(
                 "usage": facts.usage,
                 **({"references": facts.references} if facts.references else {}),
                 **({} if replay is None else {"replay": _facts_of(replay, store)}),
+                **({} if pods is None else {"pod": settings.cluster.index}),
             },
         )
     directory = endpoints.file_directory(settings.sinks)
-    if directory is not None:
+    if directory is not None and summary.is_whole:
         ledger.write(summary, directory)
     return summary
+
+
+def _started(job: Job, loaded: Loaded, fields: Fields, store: Path, began_us: int) -> Job:
+    """Prepare the store of a service that is alone; return the job with its first start."""
+    runtime = job.settings.runtime
+    layout = recovery.prepare(
+        store,
+        fields,
+        processes=runtime.processes,
+        files=runtime.recovery_files,
+        now_us=began_us,
+        first=lambda: endpoints.prepare_files(job.settings.sinks, job.aggregates()),
+    )
+    if layout.started_at_us != began_us and "source.start" in loaded.origins:
+        logger.info(
+            "the store in %s has positions: they hold, source.start does not",
+            store,
+            extra={"event": "start_ignored"},
+        )
+    return replace(job, started_at_us=layout.started_at_us)
+
+
+def _pods(job: Job, fields: Fields, store: Path) -> Pods:
+    """Return this pod's place among the others, who prepare the store together."""
+    runtime, cluster = job.settings.runtime, job.settings.cluster
+    if runtime.recovery is None:
+        msg = "several pods need recovery directories that last (runtime.recovery)"
+        raise SettingsError(msg, hint="name a directory on the pod's own volume")
+    if runtime.snapshots:
+        msg = "runtime.snapshots copies whole stores, and each pod has a share of one"
+        raise SettingsError(msg, hint="keep the pods' stores on volumes, or run one pod")
+    files = max(runtime.recovery_files, runtime.processes * len(cluster.pods))
+    return Pods(
+        cluster,
+        Store(
+            store,
+            fields,
+            files,
+            first=lambda: endpoints.prepare_files(job.settings.sinks, job.aggregates()),
+        ),
+        same={"version": version(), "recovery_files": files},
+        processes=runtime.processes,
+        clock_us=now_us,
+    )
 
 
 def _facts_of(replay: Replay, store: Path) -> dict[str, object]:
@@ -162,8 +200,14 @@ def _facts_of(replay: Replay, store: Path) -> dict[str, object]:
 
 
 def _supervise(
-    job: Job, loaded: Loaded, supervisor: Supervisor, store: Path, scratch: Path
-) -> Facts:
+    job: Job,
+    loaded: Loaded,
+    supervisor: Supervisor,
+    store: Path,
+    scratch: Path,
+    pods: Pods | None,
+) -> tuple[Facts, Ledger | None]:
+    """Run to the end; return what it cost, and the ledger where this pod knows it."""
     settings = loaded.settings
     admin = Admin(
         settings.admin.host,
@@ -173,8 +217,10 @@ def _supervise(
         metrics_directory=scratch,
         processes=settings.runtime.processes,
         epoch_seconds=settings.runtime.epoch_interval.total_seconds(),
+        routes=() if pods is None else routes(pods),
     )
-    progress = Progress(scratch, store, settings.log.summary_interval.total_seconds())
+    interval_seconds = settings.log.summary_interval.total_seconds()
+    progress = Progress(scratch, lambda: _reached(store, pods), interval_seconds)
     with admin, progress, stopped_by_signals(supervisor.stop):
         logger.info(
             "%s from %s, processes: %d, admin port: %s",
@@ -184,15 +230,21 @@ def _supervise(
             admin.url,
             extra={"event": "started"},
         )
-        return supervisor.run()
+        facts = supervisor.run()
+        if pods is None:
+            return facts, ledger.sums(snapshots.latest(store))
+        return facts, pods.whole_ledger()
 
 
-def _plan(job: Job, store: Path, scratch: Path, *, verbose: bool) -> Plan:
+def _plan(job: Job, store: Path, scratch: Path, pods: Pods | None, *, verbose: bool) -> Plan:
     runtime = job.settings.runtime
 
     def command(member: Member) -> Sequence[str]:
         path = scratch / f"worker-{member.process}.json"
-        Spec(job, member.process, member.addresses, member.channel, str(store), verbose).write(path)
+        started = job if pods is None else replace(job, started_at_us=pods.started_at_us)
+        Spec(started, member.process, member.addresses, member.channel, str(store), verbose).write(
+            path
+        )
         # -P: what lies in the directory it is run in is nobody's module.
         return (sys.executable, "-P", "-m", "service.worker", str(path))
 
@@ -200,12 +252,14 @@ def _plan(job: Job, store: Path, scratch: Path, *, verbose: bool) -> Plan:
         processes=runtime.processes,
         command=command,
         environment={**WORKER_ENVIRONMENT, **os.environ, "PROMETHEUS_MULTIPROC_DIR": str(scratch)},
-        before_start=lambda: _discard(store),
-        committed=lambda: snapshots.resume_epoch(store),
+        # Several pods do so when they have met: one alone doesn't know what is committed.
+        before_start=lambda: None if pods else _discard(store),
+        committed=lambda: _reached(store, pods),
         after_death=lambda pid: _forget(pid, scratch),
         restartable=not endpoints.is_standard_input(job.source),
         drain_seconds=runtime.drain_timeout.total_seconds(),
         max_starts=runtime.max_starts,
+        peers=pods,
     )
 
 
@@ -227,6 +281,11 @@ def _fetch(copies: Copies, store: Path) -> None:
 def _forget(pid: int, scratch: Path) -> None:
     """Remove a dead worker's gauges; its counts stay."""
     mark_process_dead(pid, str(scratch))  # type: ignore[no-untyped-call]
+
+
+def _reached(store: Path, pods: Pods | None) -> int:
+    """Return the epoch that a start would resume at, as far as this pod's files know."""
+    return snapshots.resume_epoch(store) if pods is None else snapshots.committed_epoch(store) + 1
 
 
 def _discard(store: Path) -> None:

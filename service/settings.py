@@ -212,6 +212,35 @@ class Runtime(_Section):
         return 2 * self.snapshot_interval if self.snapshots else None
 
 
+class Cluster(_Section):
+    """Several pods that are one service; each has its own share of the recovery files."""
+
+    pods: Names = Field(
+        default=(),
+        description="Admin addresses of all pods, as `kinewax-0.kinewax:8080`, the same on each; "
+        "none: this one is alone. The first decides when all start.",
+    )
+    index: int = Field(
+        default=0,
+        ge=0,
+        description="Which of them this one is, from 0; one beyond them hands its files over.",
+    )
+    host: str = Field(
+        default="127.0.0.1",
+        description="Where workers of other pods reach those of this one: the pod's IP address.",
+    )
+    port: int = Field(
+        default=2101,
+        ge=0,
+        le=65535,
+        description="Port of the first worker, the others' follow; 0 takes free ones. What goes "
+        "over it isn't authenticated: let only the pods reach it.",
+    )
+    token_file: Path | None = Field(
+        default=None, description="File with a secret of the pods, by which they know each other."
+    )
+
+
 class Sinks(_Section):
     """Where results go."""
 
@@ -293,6 +322,7 @@ class Settings(_Section):
     rules: Rules = Field(default_factory=Rules)
     references: References = Field(default_factory=References)
     runtime: Runtime = Field(default_factory=Runtime)
+    cluster: Cluster = Field(default_factory=Cluster)
     sinks: Sinks = Field(default_factory=Sinks)
     admin: Admin = Field(default_factory=Admin)
     log: Log = Field(default_factory=Log)

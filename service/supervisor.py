@@ -7,6 +7,7 @@ sources of all processes, so that sinks flush and the last epoch is committed; a
 ends everything at once.
 
 It knows nothing of dataflows: a worker is a command, and what is committed is asked of the plan.
+Of other pods it knows `Peers`: it waits for them before each start, and a drain is asked of all.
 """
 
 from __future__ import annotations
@@ -19,17 +20,48 @@ import socket
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import metrics
 from errors import CrashLoopError, DrainError
 from service.channel import Failure
-from service.cluster import Cluster, Command, Worker
+from service.cluster import Cluster, Command, Seat, Worker
 
 logger = logging.getLogger(__name__)
 
 _REFERENCES_TOLD = 100
 _FIRST_DELAY_SECONDS = 0.25
 _LONGEST_DELAY_SECONDS = 30.0
+
+
+class Peers(Protocol):
+    """The other pods of a service, and this one's place among them.
+
+    Attributes:
+        waiting: What is being waited for; empty while workers run.
+        draining: Whether all are to drain.
+        over: Why the workers must end at once; empty while they needn't.
+    """
+
+    waiting: str
+    draining: bool
+    over: str
+
+    def meet(self, sleep: Callable[[float], bool]) -> Seat | None:
+        """Wait until all can start; None when told to stop meanwhile."""
+        ...
+
+    def in_round(self, wake: Callable[[], None]) -> contextlib.AbstractContextManager[None]:
+        """Listen to the others while workers run; `wake` is called when there is news."""
+        ...
+
+    def ask(self) -> None:
+        """Ask all to drain."""
+        ...
+
+    def drained(self) -> None:
+        """Take note that the workers have drained."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -46,6 +78,7 @@ class Plan:
         restartable: False when the input can't be read twice.
         drain_seconds: The longest wait for a drain.
         max_starts: Starts without a newly committed epoch before the run ends.
+        peers: The other pods; None for a service that is alone.
     """
 
     processes: int
@@ -57,6 +90,7 @@ class Plan:
     restartable: bool = True
     drain_seconds: float = 25.0
     max_starts: int = 5
+    peers: Peers | None = None
 
 
 @dataclass(frozen=True)
@@ -68,12 +102,14 @@ class Health:
         polled: How many of them read.
         still_seconds: For how long the slowest has stood still, or was silent.
         draining: Whether a drain was asked for.
+        waiting: What of other pods is being waited for.
     """
 
     alive: int
     polled: int
     still_seconds: float
     draining: bool
+    waiting: str = ""
 
 
 @dataclass
@@ -116,6 +152,9 @@ class Supervisor:
     def stop(self) -> None:
         """Ask for a drain; the second time, for an end at once. Safe in signal handlers."""
         self._stops += 1
+        self._wake()
+
+    def _wake(self) -> None:
         with contextlib.suppress(OSError):  # full, or the run has just ended
             self._waker.send(b"!")
 
@@ -129,7 +168,14 @@ class Supervisor:
         alive = [worker for worker in self._workers if worker.process.returncode is None]
         reading = [worker for worker in alive if worker.polled]
         still = [max(worker.still_seconds, now - worker.heard_at) for worker in reading]
-        return Health(len(alive), len(reading), max(still, default=0.0), self._stops > 0)
+        peers = self._plan.peers
+        return Health(
+            alive=len(alive),
+            polled=len(reading),
+            still_seconds=max(still, default=0.0),
+            draining=self._stops > 0 or (peers is not None and peers.draining),
+            waiting="" if peers is None else peers.waiting,
+        )
 
     def run(self) -> Facts:
         """Return when a finite input is read, or when a drain is done.
@@ -148,7 +194,12 @@ class Supervisor:
         plan = self._plan
         committed = plan.committed()
         fruitless = 0
-        while failure := self._generation():
+        while True:
+            failure = self._generation()
+            if failure is None and self._stops == 0 and plan.peers and plan.peers.draining:
+                continue  # another pod was told to stop: wait for its return
+            if failure is None:
+                return
             if self._stops:
                 msg = f"stopped, but the last epoch was not committed: {failure.message}"
                 raise DrainError(msg, hint="the next start reads that epoch again")
@@ -176,9 +227,13 @@ class Supervisor:
 
     def _generation(self) -> Failure | None:
         """Run one generation; return None when all its workers ended well, else why not."""
-        plan = self._plan
+        plan, peers = self._plan, self._plan.peers
+        seat = None
+        if peers is not None and (seat := peers.meet(self._sleep)) is None:
+            return None  # told to stop while no worker ran
         plan.before_start()
-        with Cluster(plan.processes, plan.command, plan.environment) as cluster:
+        listening = contextlib.nullcontext() if peers is None else peers.in_round(self._wake)
+        with listening, Cluster(plan.processes, plan.command, plan.environment, seat) as cluster:
             self._workers = cluster.workers
             logger.debug("workers run as %s", self.pids(), extra={"event": "start"})
             failure = self._watch(cluster)
@@ -186,10 +241,13 @@ class Supervisor:
             plan.after_death(worker.process.pid)
         self.facts.usage = [worker.usage for worker in cluster.workers]
         self.facts.take_references(cluster.workers)
+        if peers is not None and peers.draining and failure is None:
+            peers.drained()
         return failure
 
     def _watch(self, cluster: Cluster) -> Failure | None:
-        obeyed = 0
+        peers = self._plan.peers
+        asked = False
         deadline: float | None = None
         with selectors.DefaultSelector() as selector:
             selector.register(self._woken, selectors.EVENT_READ)
@@ -199,10 +257,16 @@ class Supervisor:
             while running:
                 if self._stops > 1:
                     return Failure("DrainError", "a second signal ended the workers")
-                if self._stops > obeyed:
+                if peers is not None and peers.over:
+                    return Failure("PeersLost", peers.over)
+                if self._stops and not asked:
                     if not any(worker.polled for worker in cluster.workers):
                         return None  # nothing has been read, so nothing is lost
-                    obeyed = self._stops
+                    asked = True
+                    if peers is not None:
+                        peers.ask()
+                draining = asked if peers is None else peers.draining
+                if draining and deadline is None:
                     deadline = time.monotonic() + self._plan.drain_seconds
                     cluster.signal(signal.SIGTERM)
                 rest = None if deadline is None else deadline - time.monotonic()

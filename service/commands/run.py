@@ -144,9 +144,15 @@ def show(summary: Summary, console: Console) -> None:
         f"{run_facts['seconds']:.1f} s, {run_facts['processes']} processes, "
         f"{run_facts['restarts']} restarts, "
         f"{sum(one.get('work_cpu_seconds', 0.0) for one in usage):.1f} CPU seconds of work; "
-        + ("the ledger balances" if summary.balanced else "the ledger does NOT balance"),
+        + _verdict(summary),
         highlight=False,
     )
+
+
+def _verdict(summary: Summary) -> str:
+    if not summary.is_whole:
+        return "the ledger is pod 0's"
+    return "the ledger balances" if summary.balanced else "the ledger does NOT balance"
 
 
 def _joined(values: list[str] | None) -> str | None:

@@ -43,7 +43,9 @@ def balanced_run() -> list[Snapshot]:
 
 
 def summary_of(snapshots: list[Snapshot]) -> ledger.Summary:
-    return summarise("ecommerce", snapshots, aggregates=["user_actions"], run={"restarts": 0})
+    return summarise(
+        "ecommerce", ledger.sums(snapshots), aggregates=["user_actions"], run={"restarts": 0}
+    )
 
 
 def unbalanced(summary: ledger.Summary) -> list[str]:
