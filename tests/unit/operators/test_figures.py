@@ -12,7 +12,9 @@ from messages import AggregateRows
 from operators.event_time import iso_time
 from operators.figure_spec import Figure, Movers
 from operators.figures import Figures
-from operators.spec import ApproxDistinct, Count, Sum, Where, Window
+from operators.filter_spec import Where
+from operators.spec import Window
+from operators.value_spec import ApproxDistinct, Count, Sum
 
 MINUTE_US = 60_000_000
 START_US = 1_795_000_000 // 60 * MINUTE_US  # a whole minute
