@@ -2,9 +2,21 @@
 
 from dataflows.domain import Domain
 from operators.decode import ARRIVAL
-from operators.filter_spec import Known, Where
-from operators.spec import Field, Level, Threshold, Window
-from operators.value_spec import Count, Distinct, First, Last, Mean, Sum, Value
+from operators.spec import (
+    Count,
+    Distinct,
+    Field,
+    First,
+    Known,
+    Last,
+    Level,
+    Mean,
+    Sum,
+    Threshold,
+    Value,
+    Where,
+    Window,
+)
 
 CHECKED_OUT = Where("event_type", "checkout")
 

@@ -3,9 +3,20 @@
 from dataflows.domain import Domain
 from operators.derived import Difference
 from operators.feature_spec import Evidence, Share, StreamForest, Total
-from operators.filter_spec import Drop, Where
-from operators.spec import Field, Level, Threshold, Window
-from operators.value_spec import Count, Distinct, First, Last, Sum, Value
+from operators.spec import (
+    Count,
+    Distinct,
+    Drop,
+    Field,
+    First,
+    Last,
+    Level,
+    Sum,
+    Threshold,
+    Value,
+    Where,
+    Window,
+)
 from operators.written import Digits, Epoch, Moment, Text, Written
 
 BY_BOTS = Where("bot", "true")

@@ -1,4 +1,4 @@
-"""Write what deploy/ repeats of declarations: tables for warehouses, boards. `make docs`.
+"""Write what deploy/ repeats of declarations: tables, names, boards. `make docs`.
 
 What a row holds is declared once, in dataflows/; deploy/redshift/ and deploy/athena/ repeat it
 for a warehouse. Boards are declared beside their JSON, in deploy/grafana/. Tests fail while a file
@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from dataflows.registry import DOMAINS
+from deploy.aws.declared import parameters, raw_tables
 from deploy.grafana.boards import BOARDS
 from deploy.grafana.panels import as_json
 from service.warehouse import athena, redshift
@@ -29,7 +30,8 @@ EVENTS = [events_of(one) for one in DOMAINS.values() if one.written is None]
 
 def main() -> None:
     """Write every file."""
-    for name, text in {**files(), **boards()}.items():
+    for name, text in {**files(), **boards(), **templates()}.items():
+        (DEPLOY / name).parent.mkdir(exist_ok=True)
         (DEPLOY / name).write_text(text, encoding="utf-8")
         sys.stdout.write(f"deploy/{name}\n")
 
@@ -66,6 +68,14 @@ def boards() -> dict[str, str]:
     return {
         f"grafana/{board.name}.json": json.dumps(as_json(board), indent=2) + "\n"
         for board in BOARDS
+    }
+
+
+def templates() -> dict[str, str]:
+    """Return the text of what CloudFormation takes by its path in deploy/."""
+    return {
+        "aws/raw-tables.yaml": raw_tables(EVENTS),
+        **{f"aws/parameters/{one.name}.json": parameters(one) for one in DOMAINS.values()},
     }
 
 

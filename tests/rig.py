@@ -62,12 +62,12 @@ class Names:
 
 
 class Aws:
-    """The resources of one test."""
+    """The resources of one test; with a queue's address those that are there already."""
 
-    def __init__(self, clients: Any, names: Names, shards: int) -> None:
+    def __init__(self, clients: Any, names: Names, shards: int = 1, queue_url: str = "") -> None:
         self.clients = clients
         self.names = names
-        self.queue_url = local_aws.create(
+        self.queue_url = queue_url or local_aws.create(
             clients,
             local_aws.Resources(
                 streams=((names.stream, shards), (names.incidents_stream, 1)),

@@ -30,7 +30,7 @@ def tables(every_rows: Sequence[Rows], every_events: Sequence[Events]) -> Iterat
         columns = [f"{one.name} {_stored(one)}" for one in rows.columns]
         yield _external(rows.name, columns, f"{rows.domain}-aggregates")
     for events in every_events:
-        columns = [f"{name.lower()} {_raw_type(events, name)}" for name in events.fields]
+        columns = [f"{name.lower()} {stored_type(events, name)}" for name in events.fields]
         yield _external(events.raw, columns, f"{events.domain}-raw")
 
 
@@ -96,7 +96,8 @@ def _cast(column: Column, stored: Column) -> str:
     return column.name
 
 
-def _raw_type(events: Events, field: str) -> str:
+def stored_type(events: Events, field: str) -> str:
+    """Return the type of an event's outermost field: a text, or an object of texts."""
     within = events.within(field)
     if not within:
         return "string"

@@ -2,9 +2,8 @@
 
 from dataclasses import replace
 
-from operators.filter_spec import Drop, Where
 from operators.reference_spec import Reference
-from operators.spec import Field
+from operators.spec import Drop, Field, Where
 from tests.golden.forests_domain import DOMAIN as FORESTS
 
 DOMAIN = replace(

@@ -1,8 +1,7 @@
 """A user's domain whose events say who they are."""
 
 from dataflows.domain import Domain
-from operators.spec import Field, Window
-from operators.value_spec import Count
+from operators.spec import Count, Field, Window
 
 DOMAIN = Domain(
     name="identified",

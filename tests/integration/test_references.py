@@ -25,8 +25,7 @@ from tests.servers import Clients
 DOMAIN = """\
 from dataflows.domain import Domain
 from operators.reference_spec import Reference
-from operators.spec import Field, Window
-from operators.value_spec import Count
+from operators.spec import Count, Field, Window
 
 DOMAIN = Domain(
     name="sales",

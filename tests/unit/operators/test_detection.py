@@ -11,9 +11,7 @@ import pytest
 from messages import AggregateRows, Alert, Closed, Summary
 from operators.detection import MAXIMUM_GAP_WINDOWS, Detection, DetectorOutput
 from operators.feature_spec import Evidence, Keys, Share, StreamForest, Total
-from operators.filter_spec import Where
-from operators.spec import Level, Window
-from operators.value_spec import Count
+from operators.spec import Count, Level, Where, Window
 
 SECOND = 1_000_000
 LENGTH_US = 10 * SECOND

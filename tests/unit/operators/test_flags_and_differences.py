@@ -9,9 +9,8 @@ from operators.codes import TextCodes
 from operators.decode import Decoder
 from operators.derived import Difference, derive
 from operators.event_time import parse_times
-from operators.filter_spec import Drop, Where
 from operators.filters import Drops
-from operators.spec import Field
+from operators.spec import Drop, Field, Where
 
 
 @pytest.mark.parametrize(

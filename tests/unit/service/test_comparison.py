@@ -117,8 +117,7 @@ JOINED = """
 from dataflows.domain import Domain
 from operators.derived import Difference
 from operators.reference_spec import Reference
-from operators.spec import Field, Window
-from operators.value_spec import Count
+from operators.spec import Count, Field, Window
 
 EVENTS = (Count("events"),)
 DOMAIN = Domain(

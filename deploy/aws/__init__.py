@@ -1,0 +1,1 @@
+"""CloudFormation: what kinewax reads and writes, and who may."""
