@@ -26,6 +26,7 @@ from operators.session_spec import AnyWindow, SessionValue
 from operators.spec import Known, Level, Ratio, Top, Value, Where, Without
 from service import settings
 from service.cli import app
+from service.emf import EMITTED
 from sources.archive import stores
 
 REFERENCE = Path(__file__).resolve().parent / "reference"
@@ -99,6 +100,28 @@ def _metrics() -> Iterator[str]:
         suffix = "_total" if metric._type == "counter" else ""
         name = f"`{metric._name}{suffix}`"
         yield _row(name, metric._type, labels, metric._documentation)
+    yield ""
+    yield "## In CloudWatch"
+    yield ""
+    yield "With `log.emf_interval`, each interval, for CloudWatch Logs to make metrics of. Names in"
+    yield "bold are Flink's, and mean the same. All have the dimension `Domain`."
+    yield ""
+    yield from _head("Metric", "Unit", "Further dimensions", "Made of")
+    for one in EMITTED:
+        name = f"**`{one.name}`**" if one.flink else f"`{one.name}`"
+        dimensions = ", ".join(f"`{label.capitalize()}`" for label in one.by)
+        conditions = ", ".join(f'{label}="{value}"' for label, value in one.where.items())
+        made_of = f"`{one.sample}{f'{{{conditions}}}' if conditions else ''}`"
+        yield _row(name, one.unit, dimensions, f"{_EMITTED_AS[one.kind]} {made_of}")
+
+
+_EMITTED_AS = {
+    "greatest": "the greatest",
+    "sum": "the sum of",
+    "increase": "since the last line:",
+    "rate": "a second, since the last line:",
+    "moment": "now minus",
+}
 
 
 # ---- errors -------------------------------------------------------------------------------------

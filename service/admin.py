@@ -90,13 +90,13 @@ def _of_open_shards(merged: list[Metric]) -> list[Metric]:
     return merged
 
 
-def merged_metrics(directory: Path) -> bytes:
-    """Return the metrics of supervisor and workers as Prometheus text."""
+def merged_metrics(directory: Path) -> CollectorRegistry:
+    """Return the metrics of supervisor and workers, as they are whenever they are looked at."""
     registry = CollectorRegistry()
     for own in _SUPERVISORS:
         registry.register(own)
     registry.register(_Workers(directory))
-    return generate_latest(registry)
+    return registry
 
 
 def failing_liveness(health: Health, epoch_seconds: float) -> dict[str, str]:
@@ -161,6 +161,7 @@ class Admin:
         self.url = f"http://{shown}:{self._socket.getsockname()[1]}"
         metrics.build_info.labels(version()).set(1)
         metrics.epoch_stall_seconds.set_function(lambda: health().still_seconds)
+        merged = merged_metrics(metrics_directory)
 
         def answer(failing: Mapping[str, str]) -> Response:
             body = {"ok": not failing, "failing": dict(failing)}
@@ -173,7 +174,7 @@ class Admin:
             return answer(failing_readiness(health(), processes))
 
         def metrics_text(_: Request) -> Response:
-            return Response(merged_metrics(metrics_directory), media_type=CONTENT_TYPE_LATEST)
+            return Response(generate_latest(merged), media_type=CONTENT_TYPE_LATEST)
 
         def settings(_: Request) -> Response:
             return JSONResponse(dict(config))

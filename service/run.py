@@ -25,11 +25,12 @@ from errors import MissingResourceError, SettingsError
 from messages import Ledger
 from service import archives, check, endpoints, ledger, recovery, snapshots
 from service import layout as store_layout
-from service.admin import Admin, version
+from service.admin import Admin, merged_metrics, version
 from service.archives import Replay
 from service.aws import Aws
 from service.cluster import Member
 from service.copies import Copier, Copies
+from service.emf import Emf
 from service.job import Job
 from service.layout import Fields
 from service.ledger import Summary
@@ -221,7 +222,13 @@ def _supervise(
     )
     interval_seconds = settings.log.summary_interval.total_seconds()
     progress = Progress(scratch, lambda: _reached(store, pods), interval_seconds)
-    with admin, progress, stopped_by_signals(supervisor.stop):
+    emf = Emf(
+        merged_metrics(scratch),
+        job.label,
+        settings.log.emf_namespace,
+        settings.log.emf_interval.total_seconds(),
+    )
+    with admin, progress, emf, stopped_by_signals(supervisor.stop):
         logger.info(
             "%s from %s, processes: %d, admin port: %s",
             job.label,

@@ -310,6 +310,17 @@ class Log(_Section):
         default=parse_duration("60s"),
         description="Time between the summary lines of a healthy run.",
     )
+    emf_interval: NotNegative = Field(
+        default=parse_duration("0s"),
+        description="Time between lines for CloudWatch, in its embedded metric format, on standard "
+        "output: 60s, as its metrics are by the minute. 0s for none.",
+    )
+    emf_namespace: str = Field(
+        default="kinewax",
+        min_length=1,
+        max_length=255,
+        description="CloudWatch namespace of those metrics.",
+    )
 
 
 class Settings(_Section):

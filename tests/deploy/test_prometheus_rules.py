@@ -90,3 +90,10 @@ def test_a_runbook_says_what_it_means_who_notices_where_to_look_and_what_to_do(p
 
 def test_alerts_say_how_urgent_they_are():
     assert {alert.severity for alert in alerts()} == {"critical", "warning"}
+
+
+def test_the_guide_names_every_alert():
+    guide = (RUNBOOKS.parent / "how-to" / "monitor.md").read_text()
+
+    assert set(re.findall(r"\[(Kinewax\w+)\]", guide)) == {alert.name for alert in alerts()}
+    assert f"{len(alerts())} alerts" in guide
