@@ -1,7 +1,7 @@
 """Child processes of the demo: kinewax's own commands, in an environment of their own.
 
 Each is a session of its own, so that Ctrl-C reaches the demo alone, which then ends its children in
-their order, each by its process id.
+their order, each by its process id. When the demo itself is killed they die with it.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from errors import KinewaxError
 from service.local_aws import local_environment
 from service.settings import ENV_PREFIX
 from service.signals import uninterrupted
+from service.tied import tied
 
 _STOP_SECONDS = 40.0
 """The service drains within 25 s, or says that it couldn't."""
@@ -53,7 +54,7 @@ class Child:
         program = Path(sys.executable).with_name("kinewax")
         with self._log.open("wb") as output, uninterrupted():
             self._started = subprocess.Popen(
-                [str(program), *self._arguments],
+                tied([str(program), *self._arguments]),
                 env={**os.environ, **self._environment},
                 stdin=subprocess.DEVNULL,
                 stdout=output,

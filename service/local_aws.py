@@ -25,6 +25,7 @@ import orjson
 
 from errors import KinewaxError, MissingResourceError
 from service.signals import uninterrupted
+from service.tied import tied
 
 REGION = "eu-west-1"
 ACCOUNT = "123456789012"
@@ -129,7 +130,7 @@ class LocalAws:
         self.endpoint = f"http://127.0.0.1:{port}"
         with log.open("wb") as output, uninterrupted():
             self._process = subprocess.Popen(
-                [str(program), "-H", "127.0.0.1", "-p", str(port)],
+                tied([str(program), "-H", "127.0.0.1", "-p", str(port)]),
                 cwd=self._home,
                 env={**os.environ, **local_environment(self.endpoint)},
                 stdin=subprocess.DEVNULL,

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.rig import wait_until
+
 DEADLINE_SECONDS = 120
 
 
@@ -84,6 +86,15 @@ def test_a_signal_in_the_middle_ends_the_demo_and_all_its_children(demo, tmp_pat
     process.communicate(timeout=DEADLINE_SECONDS)
     assert process.returncode == 130
     assert processes_of(tmp_path) == []
+
+
+def test_a_demo_that_is_killed_takes_all_its_children_along(demo, tmp_path):
+    process = demo("--seconds", "60", "--rate", "100", "--attackers", "1")
+    wait_until((tmp_path / "demo/logs/producer.log").exists, "the producer's start")
+    assert len(processes_of(tmp_path)) >= 4
+    process.kill()
+    process.communicate(timeout=DEADLINE_SECONDS)
+    wait_until(lambda: not processes_of(tmp_path), "the end of all its processes")
 
 
 def test_a_service_that_dies_ends_the_demo_with_its_last_words(demo, tmp_path):
