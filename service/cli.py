@@ -24,6 +24,7 @@ from service.commands.insights import insights
 from service.commands.positions import app as positions
 from service.commands.produce import produce
 from service.commands.replay import replay
+from service.commands.rollout import rollout, scale
 from service.commands.run import run
 from service.commands.snapshots import app as snapshots
 from service.setting_values import redact_addresses
@@ -66,6 +67,8 @@ app.command()(health)
 app.command()(produce)
 app.command()(demo)
 app.command()(insights)
+app.command()(rollout)
+app.command()(scale)
 app.add_typer(positions)
 app.add_typer(snapshots)
 

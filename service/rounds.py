@@ -236,18 +236,12 @@ def _hindrance(members: Sequence[Joining]) -> str:
         return f"the recovery store was made for at most {files} workers, these are {workers}"
     if len({one.started_at_us for one in members if one.started_at_us}) > 1:
         return "the pods' volumes hold recovery stores of different runs"
-    lost = [part for part in range(files) if part not in members[part % len(members)].parts]
-    if lost:
-        pods = sorted({part % len(members) for part in lost})
-        return (
-            f"recovery file{'s' * (len(lost) > 1)} {_listed(lost)} of {files} are not on the "
-            f"volume{'s' * (len(pods) > 1)} of pod{'s' * (len(pods) > 1)} {_listed(pods)}"
-        )
-    return ""
-
-
-def _listed(numbers: Sequence[int]) -> str:
-    return ", ".join(map(str, numbers))
+    lost = [
+        f"{part} on pod {part % len(members)}"
+        for part in range(files)
+        if part not in members[part % len(members)].parts
+    ]
+    return f"recovery files are missing: {', '.join(lost)}" if lost else ""
 
 
 def _decide(members: Sequence[Joining], now_us: int) -> Round:
