@@ -2,49 +2,21 @@
 
 from dataflows.domain import Domain
 from operators.access_log import FIELDS, TIME, AccessLogFormat
+from operators.access_log_honeypots import HONEYPOTS
 from operators.access_log_seed import SEED
 from operators.feature_spec import Entropy, Evidence, Keys, NewKeys, Share, StreamForest, Total
-from operators.spec import (
-    Allow,
-    Count,
-    Distinct,
-    First,
-    Last,
-    Level,
-    Ratio,
-    Sum,
-    Threshold,
-    Top,
-    Value,
-    Where,
-    Window,
-)
-
-# What nobody asks for who follows links: files that attackers look for. Pages of common software,
-# such as /wp-admin, aren't here: on a site that runs it they are honest.
-HONEYPOTS = (
-    "/.env",
-    "/.git/config",
-    "/.aws/credentials",
-    "/.ssh/id_rsa",
-    "/backup.sql",
-    "/config.php.bak",
-    "/etc/passwd",
-    "/phpmyadmin/",
-    "/phpMyAdmin/",
-    "/vendor/phpunit/phpunit/src/Util/PHP/eval-stdin.php",
-)
+from operators.filter_spec import Where
+from operators.spec import Allow, Level, Ratio, Threshold, Window
+from operators.value_spec import Count, Distinct, First, Last, Sum, Top
 
 FAILS = Where("status_class", "5xx")
-TRAFFIC: tuple[Value, ...] = (
-    Count("requests"),
-    Sum("bytes", of="bytes"),
-    Count("errors_4xx", where=Where("status_class", "4xx")),
-    Count("errors_5xx", where=FAILS),
-    Distinct("clients", of="client"),
-    Distinct("paths", of="path"),
-)
-SERVED: tuple[Value, ...] = (Count("requests"), Sum("bytes", of="bytes"))
+
+REQUESTS = Count("requests")
+ERRORS = (Count("errors_4xx", Where("status_class", "4xx")), Count("errors_5xx", FAILS))
+LURED = Count("honeypots", Where("path", HONEYPOTS))
+PATHS = Distinct("paths", of="path")
+SERVED = (REQUESTS, Sum("bytes", of="bytes"))
+TRAFFIC = (*SERVED, *ERRORS, Distinct("clients", of="client"), PATHS)
 
 ACCESS_LOGS = Domain(
     name="access_logs",
@@ -68,14 +40,7 @@ ACCESS_LOGS = Domain(
             groups=1,
             doc="The same of a minute.",
         ),
-        Window(
-            name="statuses_60s",
-            length_seconds=60,
-            key=("status", "method"),
-            values=SERVED,
-            groups=1,
-            doc="Requests of a minute by status and method.",
-        ),
+        Window("statuses_60s", 60, ("status", "method"), SERVED, groups=1, doc="How it answered."),
         Window("pages_60s", 60, ("path",), SERVED, top=20, groups=1, doc="A minute's top paths."),
         Window("agents_60s", 60, ("agent",), SERVED, top=20, groups=1, doc="Its top agents."),
         Window("referrers_60s", 60, ("referrer",), SERVED, top=20, groups=1, doc="Its referrers."),
@@ -83,22 +48,12 @@ ACCESS_LOGS = Domain(
             name="clients_10s",
             length_seconds=10,
             key=("client",),
-            values=(
-                Count("requests"),
-                Sum("bytes", of="bytes"),
-                Count("errors_4xx", where=Where("status_class", "4xx")),
-                Count("errors_5xx", where=FAILS),
-                Count("honeypots", where=Where("path", HONEYPOTS)),
-                Distinct("paths", of="path"),
-                First("first_seen"),
-                Last("last_seen"),
-            ),
+            values=(*SERVED, *ERRORS, LURED, PATHS, First("first_seen"), Last("last_seen")),
             evidence=(
                 Top("top_paths", of="path", counted_as="requests"),
                 Top("top_agents", of="agent", counted_as="requests"),
             ),
             emit=False,
-            all_clients=False,
             groups=8,
             doc="What each client did in 10 s; feeds rules and the detector.",
         ),
@@ -106,9 +61,8 @@ ACCESS_LOGS = Domain(
             name="paths_10s",
             length_seconds=10,
             key=("path",),
-            values=(Count("requests"),),
+            values=(REQUESTS,),
             emit=False,
-            all_clients=False,
             groups=4,
             doc="How requests spread over paths; feeds the detector.",
         ),
@@ -116,9 +70,8 @@ ACCESS_LOGS = Domain(
             name="agents_10s",
             length_seconds=10,
             key=("agent",),
-            values=(Count("requests"),),
+            values=(REQUESTS,),
             emit=False,
-            all_clients=False,
             groups=1,
             doc="How requests spread over agents; feeds the detector.",
         ),

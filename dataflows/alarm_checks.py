@@ -9,20 +9,8 @@ from string import Formatter
 from dataflows.problems import Problem, nearest, repeated, undeclared_field
 from errors import SettingsError
 from operators.feature_spec import DetectorSpec, KeyForest, RecordForest, StreamForest, config_of
-from operators.spec import (
-    Count,
-    Distinct,
-    Field,
-    First,
-    Last,
-    Level,
-    Ratio,
-    Sum,
-    Threshold,
-    Value,
-    Window,
-    Without,
-)
+from operators.spec import Field, Level, Ratio, Threshold, Window
+from operators.value_spec import Count, Distinct, First, Last, Sum, Value, Without
 
 _GROWING = (Count, Sum, Distinct)
 Windows = Mapping[str, Window]

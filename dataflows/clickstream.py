@@ -2,21 +2,9 @@
 
 from dataflows.domain import Domain
 from operators.decode import ARRIVAL
-from operators.spec import (
-    Count,
-    Distinct,
-    Field,
-    First,
-    Known,
-    Last,
-    Level,
-    Mean,
-    Sum,
-    Threshold,
-    Value,
-    Where,
-    Window,
-)
+from operators.filter_spec import Known, Where
+from operators.spec import Field, Level, Threshold, Window
+from operators.value_spec import Count, Distinct, First, Last, Mean, Sum, Value
 
 CHECKED_OUT = Where("event_type", "checkout")
 

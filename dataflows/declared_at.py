@@ -18,6 +18,15 @@ from dataclasses import fields, is_dataclass
 from dataflows.problems import Problem, nearest
 
 _ROOMS = ("dataflows", "operators")
+_SPECS = (
+    "spec",
+    "value_spec",
+    "filter_spec",
+    "session_spec",
+    "feature_spec",
+    "figure_spec",
+    "reference_spec",
+)
 
 
 class DeclaredAt:
@@ -67,7 +76,9 @@ class DeclaredAt:
                     continue
                 for alias in node.names:
                     if not hasattr(module, alias.name):
-                        hint = nearest(alias.name, [n for n in vars(module) if n[0].isupper()])
+                        hint = _home_of(alias.name) or nearest(
+                            alias.name, [n for n in vars(module) if n[0].isupper()]
+                        )
                         yield node.lineno, Problem(f"{node.module} has no {alias.name}", hint)
                     else:
                         known[alias.asname or alias.name] = getattr(module, alias.name)
@@ -75,6 +86,15 @@ class DeclaredAt:
             kind = known.get(_called(call))
             if kind is not None and is_dataclass(kind):
                 yield from _misfits(call, kind)
+
+
+def _home_of(name: str) -> str:
+    """Return which module declares this, in words; "" if none does."""
+    for part in _SPECS:
+        module = importlib.import_module(f"operators.{part}")
+        if getattr(vars(module).get(name), "__module__", "") == module.__name__:
+            return f"{module.__name__} has it"
+    return ""
 
 
 def _misfits(call: ast.Call, kind: type) -> Iterator[tuple[int, Problem]]:

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from dataflows.alarm_checks import detector_problems, rule_problems
+from dataflows.destinations import UNNAMED, Destinations
 from dataflows.event_checks import event_problems
 from dataflows.figure_checks import figure_problems
 from dataflows.problems import DomainError, Problem, nearest, repeated
@@ -22,9 +23,10 @@ from operators.decode import ARRIVAL
 from operators.derived import Difference
 from operators.feature_spec import DetectorSpec, RecordForest, StreamForest
 from operators.figure_spec import Figure, Movers
+from operators.filter_spec import Drop
 from operators.reference_spec import Reference
 from operators.session_spec import AnyWindow, SessionWindow
-from operators.spec import Allow, Drop, Field, Level, Ratio, Threshold, Window
+from operators.spec import Allow, Field, Level, Ratio, Threshold, Window
 from operators.written import Written
 
 
@@ -35,7 +37,8 @@ class Domain:
     Attributes:
         name: Its name on the command line, in ids and labels.
         summary: One line for `--help`.
-        fields: The fields of an event that anything below uses.
+        fields: The fields of an event that anything below uses, or that queries of archived
+            events ask for. Those that a run doesn't use aren't decoded.
         times: Text fields that can be the event time, by name or path, the default first. A run
             may also choose `arrival`, which is the default if it stands first.
         windows: What is counted.
@@ -54,6 +57,7 @@ class Domain:
             delivered again are dropped by it. "" where there is none. An empty text is no id.
         figures: Values of windows that are metrics, too.
         movers: Windows of which it is a metric, too, which keys gained and lost most.
+        destinations: What its results' destinations are called, unless a run says otherwise.
     """
 
     name: str
@@ -74,6 +78,7 @@ class Domain:
     written: Written | None = None
     figures: tuple[Figure, ...] = ()
     movers: tuple[Movers, ...] = ()
+    destinations: Destinations = UNNAMED
 
     def __post_init__(self) -> None:
         """Refuse a declaration that contradicts itself or refers to what isn't declared."""
@@ -121,7 +126,7 @@ class Domain:
         for detector in self.detectors_of(windows):
             if isinstance(detector, RecordForest):
                 used.update((*detector.fields, *detector.key))
-        if any(not window.all_clients for window in windows):
+        if any(not window.counts_allowed for window in windows):
             used.update(allow.field for allow in self.allow)
         if self.event_id:
             used.add(self.event_id)

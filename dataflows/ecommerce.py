@@ -1,39 +1,23 @@
 """The shop: floods of actions by one user, the trade, and the visitors' journeys."""
 
+from dataflows.destinations import Destinations
 from dataflows.domain import Domain
 from operators.figure_spec import Figure, Movers
+from operators.filter_spec import Known, Where
 from operators.session_spec import FirstText, LastText, SessionWindow
-from operators.spec import (
-    ApproxDistinct,
-    Count,
-    Distinct,
-    Field,
-    Known,
-    Last,
-    Level,
-    Maximum,
-    Sum,
-    Threshold,
-    Value,
-    Where,
-    Window,
-    Without,
-)
+from operators.spec import DAY_SECONDS, HOUR_SECONDS, Field, Level, Threshold, Window
+from operators.value_spec import ApproxDistinct, Count, Distinct, Last, Maximum, Sum, Without
 
-HOUR_SECONDS = 60 * 60
-DAY_SECONDS = 24 * HOUR_SECONDS
-
-VIEWED = Where("event_type", "view")
-PUT_IN_CART = Where("event_type", "cart")
-REMOVED = Where("event_type", "remove_from_cart")
 BOUGHT = Where("event_type", "purchase")
-
-INTEREST: tuple[Value, ...] = (
-    Count("views", VIEWED),
-    Count("carts", PUT_IN_CART),
-    Count("purchases", BOUGHT),
-    Sum("revenue", of="price", where=BOUGHT),
-)
+EVENTS = Count("events")
+VIEWS = Count("views", Where("event_type", "view"))
+CARTS = Count("carts", Where("event_type", "cart"))
+REMOVES = Count("removes", Where("event_type", "remove_from_cart"))
+PURCHASES = Count("purchases", BOUGHT)
+REVENUE = Sum("revenue", of="price", where=BOUGHT)
+VISITORS = Distinct("visitors", of="user_id")
+ABANDONED = Without("abandoned", some="carts", none="purchases")
+INTEREST = (VIEWS, CARTS, PURCHASES, REVENUE)
 
 ECOMMERCE = Domain(
     name="ecommerce",
@@ -46,6 +30,7 @@ ECOMMERCE = Domain(
         Field("brand", "text", required=False, doc="In lower case, or empty."),
         Field("price", "decimal", scale=2, doc="Of the product, in the shop's currency."),
         Field("user_session", "text", required=False, doc="The visit, as the shop names it."),
+        Field("category_id", "integer", required=False, doc="The category's number."),
     ),
     times=("txn_timestamp", "event_time"),
     windows=(
@@ -61,11 +46,7 @@ ECOMMERCE = Domain(
             name="trade",
             length_seconds=60,
             key=("event_type", "category_code", "brand"),
-            values=(
-                Count("events"),
-                Sum("revenue", of="price", where=BOUGHT),
-                Distinct("users", of="user_id"),
-            ),
+            values=(EVENTS, REVENUE, Distinct("users", of="user_id")),
             groups=4,
             doc="Events, revenue of purchases and distinct users of a minute.",
         ),
@@ -73,11 +54,7 @@ ECOMMERCE = Domain(
             name="visitors_daily",
             length_seconds=DAY_SECONDS,
             key=(),
-            values=(
-                Count("events"),
-                Distinct("visitors", of="user_id"),
-                ApproxDistinct("visitors_approx", of="user_id"),
-            ),
+            values=(EVENTS, VISITORS, ApproxDistinct("visitors_approx", of="user_id")),
             interim_seconds=60,
             groups=1,
             doc="Distinct users of a day, exactly and by HyperLogLog.",
@@ -86,12 +63,7 @@ ECOMMERCE = Domain(
             name="carts_daily",
             length_seconds=DAY_SECONDS,
             key=("user_id", "product_id"),
-            values=(
-                Count("carts", PUT_IN_CART),
-                Count("purchases", BOUGHT),
-                Sum("revenue", of="price", where=BOUGHT),
-                Without("abandoned", some="carts", none="purchases"),
-            ),
+            values=(CARTS, PURCHASES, REVENUE, ABANDONED),
             where=Where("event_type", ("cart", "purchase")),
             interim_seconds=300,
             groups=2,
@@ -101,7 +73,7 @@ ECOMMERCE = Domain(
             name="categories_hourly",
             length_seconds=HOUR_SECONDS,
             key=("category_code",),
-            values=(Count("events"), *INTEREST),
+            values=(EVENTS, *INTEREST),
             where=Known("category_code"),
             interim_seconds=60,
             groups=1,
@@ -134,16 +106,11 @@ ECOMMERCE = Domain(
             key=("user_session",),
             values=(
                 Maximum("user_id", of="user_id"),
-                Count("events"),
-                Count("views", VIEWED),
-                Count("carts", PUT_IN_CART),
-                Count("removes", REMOVED),
-                Count("purchases", BOUGHT),
-                Sum("revenue", of="price", where=BOUGHT),
+                *(EVENTS, VIEWS, CARTS, REMOVES, PURCHASES, REVENUE),
                 FirstText("first_category", of="category_code"),
                 LastText("last_category", of="category_code"),
                 Last("last_seen"),
-                Without("abandoned", some="carts", none="purchases"),
+                ABANDONED,
             ),
             where=Known("user_session"),
             interim_seconds=60,
@@ -170,4 +137,13 @@ ECOMMERCE = Domain(
         Figure("trade", ("revenue",)),
     ),
     movers=(Movers("categories_hourly", "views"), Movers("brands_daily", "revenue")),
+    destinations=Destinations(
+        table="ddb-ecommerce-tab-1",
+        topic="ecomm-user-high-severity-incidents",
+        namespace="ecommerce-namespace-1",
+        metric="ecomm-user-high-volume-events",
+        stream="ecommerce-raw-user-activity-stream-2",
+        aggregates="ecommerce-aggregates",
+        dead_letters="ecommerce-dead-letters",
+    ),
 )

@@ -6,7 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from dataflows.problems import Problem, repeated, undeclared_field
 from operators.derived import Difference
-from operators.spec import Drop, Field
+from operators.filter_spec import Drop
+from operators.spec import Field
 from operators.written import Digits, Text, Written
 
 

@@ -6,7 +6,8 @@ from collections.abc import Iterator, Mapping
 
 from dataflows.problems import Problem, nearest
 from operators.figure_spec import Figure, Movers
-from operators.spec import Count, First, Last, Sum, Window
+from operators.spec import Window
+from operators.value_spec import Count, First, Last, Sum
 
 
 def figure_problems(figure: Figure | Movers, windows: Mapping[str, Window]) -> Iterator[Problem]:

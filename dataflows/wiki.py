@@ -3,20 +3,9 @@
 from dataflows.domain import Domain
 from operators.derived import Difference
 from operators.feature_spec import Evidence, Share, StreamForest, Total
-from operators.spec import (
-    Count,
-    Distinct,
-    Drop,
-    Field,
-    First,
-    Last,
-    Level,
-    Sum,
-    Threshold,
-    Value,
-    Where,
-    Window,
-)
+from operators.filter_spec import Drop, Where
+from operators.spec import Field, Level, Threshold, Window
+from operators.value_spec import Count, Distinct, First, Last, Sum, Value
 from operators.written import Digits, Epoch, Moment, Text, Written
 
 BY_BOTS = Where("bot", "true")

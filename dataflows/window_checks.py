@@ -5,21 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from dataflows.problems import Problem, repeated, undeclared_field
+from operators.filter_spec import Where
 from operators.hyperloglog import LEAST_BITS, MOST_BITS
 from operators.session_spec import AnyWindow, FirstText, LastText, SessionValue
-from operators.spec import (
-    ApproxDistinct,
-    Count,
-    Distinct,
-    Field,
-    First,
-    Last,
-    Top,
-    Value,
-    Where,
-    Window,
-    Without,
-)
+from operators.spec import Field, Window
+from operators.value_spec import ApproxDistinct, Count, Distinct, First, Last, Top, Value, Without
 
 
 def fields_used(window: AnyWindow) -> list[str]:

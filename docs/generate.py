@@ -22,8 +22,10 @@ from dataflows.registry import DOMAINS
 from metrics import METRICS
 from operators.decode import REASONS
 from operators.feature_spec import DetectorSpec, KeyForest, RecordForest, StreamForest
+from operators.filter_spec import Known, Where
 from operators.session_spec import AnyWindow, SessionValue
-from operators.spec import Known, Level, Ratio, Top, Value, Where, Without
+from operators.spec import Level, Ratio
+from operators.value_spec import Top, Value, Without
 from service import settings
 from service.cli import app
 from service.emf import EMITTED
@@ -78,10 +80,11 @@ def _settings() -> Iterator[str]:
             yield f"\n## {section}\n"
             yield from _head("Setting", "Variable", "Default", "What it does")
         yield _row(f"`{path}`", f"`{variable}`", f"`{default}`" if default else "", description)
-    for domain, own in settings.DOMAIN_DEFAULTS.items():
-        yield f"\n## Defaults of the domain `{domain}`\n"
-        yield from _head("Setting", "Default")
-        yield from (_row(f"`{path}`", f"`{value}`") for path, value in own.items())
+    for domain in DOMAINS.values():
+        if own := list(domain.destinations.settings):
+            yield f"\n## Defaults of the domain `{domain.name}`\n"
+            yield from _head("Setting", "Default")
+            yield from (_row(f"`{path}`", f"`{value}`") for path, value in own)
 
 
 # ---- metrics ------------------------------------------------------------------------------------

@@ -17,11 +17,11 @@ import numpy.typing as npt
 from messages import Int64s, Scalar
 from operators.decode import Column
 from operators.event_time import iso_times
-from operators.spec import (
+from operators.spec import Field
+from operators.value_spec import (
     ApproxDistinct,
     Count,
     Distinct,
-    Field,
     First,
     Last,
     Maximum,

@@ -16,7 +16,8 @@ import numpy as np
 from messages import Int64s, Scalar, Summary, UInt64s
 from operators.accumulators import accumulators_of
 from operators.feature_spec import Entropy, Feature, Keys, NewKeys, Share, StreamForest, Total
-from operators.spec import Count, Sum, Window
+from operators.spec import Window
+from operators.value_spec import Count, Sum
 from operators.windows import OpenWindow, top_rows
 
 WEIGHT_UNIT = 2.0**-20

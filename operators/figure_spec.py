@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from operators.spec import Where
+from operators.filter_spec import Where
 
 
 @dataclass(frozen=True, slots=True)

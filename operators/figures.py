@@ -15,11 +15,14 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Protocol
 
+import numpy as np
+
 import metrics
 from messages import AggregateRows, Row
-from operators.event_time import iso_time
+from operators.event_time import iso_times
 from operators.figure_spec import Figure, Movers
 from operators.spec import Window
+from operators.watermarks import BEGINNING, END
 
 _US_PER_SECOND = 1_000_000
 
@@ -64,11 +67,12 @@ class Figures:
 
         Args:
             group: Its state key.
-            watermark_us: Its watermark, which stands at the beginning of time at first.
+            watermark_us: Its watermark. Before it has one, and when a finite input has ended,
+                there is no last minute to be shown.
             found: What it has given out; rows are picked.
         """
         window = group.partition("/")[0]
-        if window not in self._shown or watermark_us <= 0:
+        if window not in self._shown or not BEGINNING < watermark_us < END:
             return
         rows = [
             row
@@ -114,7 +118,7 @@ class _Sums:
         return least_us // self._length_us * self._length_us - self._length_us
 
     def _show(self) -> None:
-        start = iso_time(self._closed_us())
+        (start,) = iso_times(np.array([self._closed_us()]))  # as rows have it, of any year
         self._sums = {at: sums for at, sums in self._sums.items() if at >= start}
         sums = self._sums.get(start)
         for key, gauge in self._gauges.items():

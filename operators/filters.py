@@ -9,8 +9,8 @@ import numpy.typing as npt
 
 from operators.codes import TextCodes
 from operators.decode import Column
+from operators.filter_spec import Drop, Known
 from operators.session_spec import AnyWindow
-from operators.spec import Drop, Known
 
 
 class Filters:

@@ -268,7 +268,7 @@ class Intake:
             if passes is not None:
                 passes = passes[events]
                 late &= passes  # what a window doesn't count isn't late for it
-            if allowed is not None and not window.all_clients:
+            if allowed is not None and not window.counts_allowed:
                 passes = ~allowed[events] if passes is None else passes & ~allowed[events]
             inside = self._inside(times_us, window)
             if inside is not None:

@@ -23,7 +23,8 @@ from operators.feature_spec import KeyForest, config_of
 from operators.forest_pool import ForestPool
 from operators.rules import key_text
 from operators.scored import Point, Scored
-from operators.spec import ApproxDistinct, Count, Distinct, Field, Sum, Window
+from operators.spec import Field, Window
+from operators.value_spec import ApproxDistinct, Count, Distinct, Sum
 from operators.windows import OpenWindow
 
 _US_PER_SECOND = 1_000_000

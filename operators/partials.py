@@ -19,8 +19,9 @@ from operators.intake import Taken
 from operators.session_pieces import pieces_of
 from operators.session_spec import AnyWindow, SessionWindow
 from operators.session_values import SessionValues
-from operators.spec import ApproxDistinct, Distinct, Top, Window
+from operators.spec import Window
 from operators.tick import Tick
+from operators.value_spec import ApproxDistinct, Distinct, Top
 
 
 class Partials:

@@ -15,7 +15,8 @@ import numpy.typing as npt
 from messages import Alert, Int64s, Json, Scalar
 from operators.accumulators import accumulators_of, read_values
 from operators.event_time import iso_time
-from operators.spec import Field, Level, Ratio, Sum, Threshold, Window
+from operators.spec import Field, Level, Ratio, Threshold, Window
+from operators.value_spec import Sum
 from operators.windows import Change, OpenWindow
 
 

@@ -16,19 +16,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from operators.spec import (
-    Count,
-    First,
-    Known,
-    Last,
-    Maximum,
-    Mean,
-    Minimum,
-    Sum,
-    Where,
-    Window,
-    Without,
-)
+from operators.filter_spec import Known, Where
+from operators.spec import Window
+from operators.value_spec import Count, First, Last, Maximum, Mean, Minimum, Sum, Without
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +75,11 @@ class SessionWindow:
     def gap_us(self) -> int:
         """The gap in microseconds."""
         return self.gap_seconds * 1_000_000
+
+    @property
+    def counts_allowed(self) -> bool:
+        """Whether events of allowed clients are counted, too."""
+        return self.all_clients
 
     @property
     def grain_us(self) -> int:

@@ -17,8 +17,9 @@ from messages import Int64s, Scalar
 from operators.accumulators import GREATEST, LEAST, accumulators_of, flags_without, read_values
 from operators.codes import TextCodes
 from operators.session_spec import FirstText, LastText, SessionValue
-from operators.spec import Field, Without
+from operators.spec import Field
 from operators.tick import Tick
+from operators.value_spec import Without
 
 Begins = npt.NDArray[np.intp]
 NO_TEXT = int(np.array([TextCodes()[""]], np.uint64).view(np.int64)[0])

@@ -9,6 +9,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from operators.filter_spec import Known, Where
+from operators.value_spec import Top, Value
+
+HOUR_SECONDS = 60 * 60
+DAY_SECONDS = 24 * HOUR_SECONDS
+
 Kind = Literal["integer", "text", "decimal", "flag"]
 
 
@@ -55,163 +61,11 @@ class Field:
 
 
 @dataclass(frozen=True, slots=True)
-class Where:
-    """Only events whose text field has this value, or one of these."""
-
-    field: str
-    equals: str | tuple[str, ...]
-
-    @property
-    def choices(self) -> tuple[str, ...]:
-        """The values that pass."""
-        return (self.equals,) if isinstance(self.equals, str) else self.equals
-
-
-@dataclass(frozen=True, slots=True)
-class Known:
-    """Only events whose text field isn't empty."""
-
-    field: str
-
-
-@dataclass(frozen=True, slots=True)
-class Drop:
-    """Events that are none of the domain's business: dropped on purpose, and counted as that.
-
-    They still say how late it is: a stream's test events are its heartbeat.
-
-    Attributes:
-        reason: Why, in a word: the ledger has `dropped.{reason}`.
-        where: Which.
-    """
-
-    reason: str
-    where: Where
-
-
-@dataclass(frozen=True, slots=True)
-class Count:
-    """How many events."""
-
-    name: str
-    where: Where | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class First:
-    """The least event time, as ISO 8601."""
-
-    name: str
-
-
-@dataclass(frozen=True, slots=True)
-class Last:
-    """The greatest event time, as ISO 8601."""
-
-    name: str
-
-
-@dataclass(frozen=True, slots=True)
-class Sum:
-    """The sum of a number field; exact for integers and decimals."""
-
-    name: str
-    of: str
-    where: Where | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Minimum:
-    """The least value of a number field; null when no event matched."""
-
-    name: str
-    of: str
-    where: Where | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Maximum:
-    """The greatest value of a number field; null when no event matched."""
-
-    name: str
-    of: str
-    where: Where | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Mean:
-    """The mean of a number field; null when no event matched."""
-
-    name: str
-    of: str
-    where: Where | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Distinct:
-    """How many different values of a field, told apart by 64-bit codes.
-
-    Integers are told apart exactly for one-integer keys' own codes; for others two values are
-    taken for one with a probability of about n^2 / 2^65 in a window of n (key, value) pairs:
-    below 1e-9 for 100,000.
-    """
-
-    name: str
-    of: str
-
-
-@dataclass(frozen=True, slots=True)
-class ApproxDistinct:
-    """How many different values of a field, estimated by HyperLogLog in memory that is bounded.
-
-    The standard error is 1.04 / sqrt(2 ** bits): 0.81 % of 14 bits, 1.6 % of 12. Each key takes
-    2 ** bits bytes, however many values there are: for windows of few keys.
-    """
-
-    name: str
-    of: str
-    bits: int = 14
-
-
-@dataclass(frozen=True, slots=True)
-class Without:
-    """Whether one count of the same window is above 0 and another is 0."""
-
-    name: str
-    some: str
-    none: str
-
-
-Value = Count | Sum | Minimum | Maximum | Mean | Distinct | ApproxDistinct | First | Last | Without
-
-
-@dataclass(frozen=True, slots=True)
 class Allow:
     """A text field by which a run can allow clients: by their network, or by a pattern."""
 
     field: str
     by: Literal["network", "pattern"]
-
-
-@dataclass(frozen=True, slots=True)
-class Top:
-    """The most frequent texts among a key's events, with their counts; exact.
-
-    Memory follows the distinct pairs of key and text, as that of a `Distinct` does.
-
-    Attributes:
-        name: What incidents call it.
-        of: The text field.
-        most: How many are named.
-        counted_as: What incidents call the counts.
-        where: Only events that pass are counted.
-    """
-
-    name: str
-    of: str
-    most: int = 5
-    counted_as: str = "events"
-    where: Where | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,7 +84,8 @@ class Window:
             doesn't.
         top: Only the rows of so many keys are written, those with the greatest first value; 0 for
             all. Such a window has one group, which sees them all.
-        all_clients: Whether events of allowed clients are counted, too.
+        all_clients: Whether events of allowed clients are counted, too; by default where rows are
+            written, and not in a window that only feeds rules.
         groups: How many key groups share the keys; constant for the life of a recovery store.
         doc: For the docs.
         evidence: What incidents of its keys name beside the values.
@@ -242,12 +97,17 @@ class Window:
     values: tuple[Value, ...]
     emit: bool = True
     top: int = 0
-    all_clients: bool = True
+    all_clients: bool | None = None
     groups: int = 32
     doc: str = ""
     where: Where | Known | None = None
     interim_seconds: int = 0
     evidence: tuple[Top, ...] = ()
+
+    @property
+    def counts_allowed(self) -> bool:
+        """Whether events of allowed clients are counted, too."""
+        return self.emit if self.all_clients is None else self.all_clients
 
     @property
     def grain_us(self) -> int:

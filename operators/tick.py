@@ -11,8 +11,9 @@ from messages import Int64s, Scalar, UInt64s
 from operators.accumulators import EVENT_TIME, accumulate, accumulators_of
 from operators.codes import TextCodes, combine, integer_codes
 from operators.decode import Column
+from operators.filter_spec import Where
 from operators.intake import Rows
-from operators.spec import ApproxDistinct, Distinct, First, Last, Value, Where, Without
+from operators.value_spec import ApproxDistinct, Distinct, First, Last, Value, Without
 
 Matches = npt.NDArray[np.bool_]
 

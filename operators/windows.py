@@ -17,8 +17,9 @@ from messages import Int64s, Partial, Scalar, UInt64s
 from operators.accumulators import accumulators_of
 from operators.codes import first_of_runs, integers_of
 from operators.hyperloglog import Registers, add_codes, empty_registers, estimates
-from operators.spec import ApproxDistinct, Distinct, Window
+from operators.spec import Window
 from operators.top_counts import TopCounts
+from operators.value_spec import ApproxDistinct, Distinct
 
 _US_PER_SECOND = 1_000_000
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from dataflows.registry import find_domain
 from producers.demo_plans import Plan
 from service import settings, verdict
 
@@ -68,7 +69,7 @@ class Names:
 
 def names_of(domain: str) -> Names:
     """Return the names of a domain's destinations."""
-    given = settings.load(environment={}, domain=domain).settings.sinks
+    given = settings.load(environment={}, domain=find_domain(domain)).settings.sinks
     return Names(
         table=given.table or f"{domain}-incidents",
         topic=given.topic or f"{domain}-notices",

@@ -2,10 +2,10 @@
 
     defaults  <  TOML file  <  KINEWAX_SECTION__KEY  <  command-line flags
 
-The TOML file is `--config FILE` or `KINEWAX_CONFIG`. A domain brings defaults of its own (the names
-that its existing users have), which lie just above the general ones. Durations are strings with a
-unit (`"250ms"`, `"10s"`, `"1h30m"`). Wrong settings are all reported together, one line a problem,
-each with its origin; an unknown key is named with the nearest known one.
+The TOML file is `--config FILE` or `KINEWAX_CONFIG`. A domain has defaults of its own (its
+`destinations`), which lie just above the general ones. Durations are strings with a unit
+(`"250ms"`, `"10s"`, `"1h30m"`). Wrong settings are all reported together, one line a problem, each
+with its origin; an unknown key is named with the nearest known one.
 
 Environment variables without a double underscore are not ours: a Kubernetes Service called
 `kinewax` puts `KINEWAX_PORT` and its kin into every pod of its namespace.
@@ -19,11 +19,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from dataflows.domain import Domain
 from errors import SettingsError
 from service.setting_values import (
     Names,
@@ -339,22 +339,6 @@ class Settings(_Section):
     log: Log = Field(default_factory=Log)
 
 
-DOMAIN_DEFAULTS: Mapping[str, Mapping[str, str]] = MappingProxyType(
-    {
-        "ecommerce": {
-            "sinks.table": "ddb-ecommerce-tab-1",
-            "sinks.topic": "ecomm-user-high-severity-incidents",
-            "sinks.namespace": "ecommerce-namespace-1",
-            "sinks.metric": "ecomm-user-high-volume-events",
-            "sinks.stream": "ecommerce-raw-user-activity-stream-2",
-            "sinks.aggregates": "ecommerce-aggregates",
-            "sinks.dead_letters": "ecommerce-dead-letters",
-        }
-    }
-)
-"""The names that existing users of a domain have: a user moves over and touches nothing."""
-
-
 # ---- layers -----------------------------------------------------------------------------------
 
 
@@ -416,6 +400,11 @@ def variable_of(path: str) -> str:
     return ENV_PREFIX + path.upper().replace(".", "__")
 
 
+def _from_domain(domain: Domain) -> dict[str, Given]:
+    own = domain.destinations.settings
+    return {path: Given(name, f"domain {domain.name}") for path, name in own}
+
+
 def _from_file(path: Path, origin: str) -> dict[str, Given]:
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
@@ -448,7 +437,7 @@ def load(
     flags: Mapping[str, Given] | None = None,
     environment: Mapping[str, str] | None = None,
     config: Path | None = None,
-    domain: str | None = None,
+    domain: Domain | None = None,
 ) -> Loaded:
     """Merge the layers and validate the outcome.
 
@@ -456,7 +445,7 @@ def load(
         flags: Values given on the command line, by path, each with its flag as origin.
         environment: Variables, as `os.environ`; given in so that nothing is read at import.
         config: The TOML file; by default the one that `KINEWAX_CONFIG` names, if any.
-        domain: The domain whose own defaults apply.
+        domain: The domain that runs; where its results go has defaults of its own.
 
     Raises:
         SettingsError: With one line for each problem.
@@ -465,9 +454,8 @@ def load(
     origin = "--config"
     if config is None and environment.get(CONFIG_VARIABLE):
         config, origin = Path(environment[CONFIG_VARIABLE]), CONFIG_VARIABLE
-    own = DOMAIN_DEFAULTS.get(domain or "", {})
     layers = [
-        {path: Given(value, f"domain {domain}") for path, value in own.items()},
+        _from_domain(domain) if domain else {},
         _from_file(config, origin) if config else {},
         _from_environment(environment),
         dict(flags or {}),

@@ -73,7 +73,7 @@ def parameters(domain: Domain) -> str:
     """Return the names of a domain's pipeline, as `aws cloudformation deploy` takes them."""
     plain = domain.name.replace("_", "-")
     plan = PLANS.get(domain.name)
-    sinks = load(domain=domain.name).settings.sinks
+    sinks = load(domain=domain).settings.sinks
     names = {
         "Domain": domain.name,
         "Stream": (plan.stream if plan else "") or f"{plain}-events",

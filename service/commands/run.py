@@ -102,7 +102,7 @@ def load(domain: str, config: Path | None, given: Mapping[str, tuple[str, object
     """Load the settings of a command: what was given on its line wins.
 
     Args:
-        domain: Whose own defaults apply.
+        domain: The name of the domain that runs; "" for none.
         config: The TOML file that was named.
         given: Flag and value by setting; None where the flag wasn't given.
     """
@@ -112,7 +112,7 @@ def load(domain: str, config: Path | None, given: Mapping[str, tuple[str, object
         },
         environment=os.environ,
         config=config,
-        domain=domain,
+        domain=find_domain(domain) if domain else None,
     )
 
 

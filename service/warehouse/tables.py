@@ -22,17 +22,8 @@ from operators.decode import ARRIVAL
 from operators.feature_spec import DetectorSpec, KeyForest, RecordForest, StreamForest
 from operators.record_points import SEQUENCE_NUMBER, SHARD
 from operators.session_spec import AnyWindow, FirstText, LastText, SessionValue, SessionWindow
-from operators.spec import (
-    ApproxDistinct,
-    Count,
-    Distinct,
-    Field,
-    First,
-    Last,
-    Mean,
-    Value,
-    Without,
-)
+from operators.spec import Field
+from operators.value_spec import ApproxDistinct, Count, Distinct, First, Last, Mean, Value, Without
 
 Kind = Literal["integer", "decimal", "real", "text", "time", "boolean"]
 
@@ -172,8 +163,7 @@ def rows_of(domain: Domain) -> Rows:
 
 
 def events_of(domain: Domain) -> Events:
-    """Return the table of a domain's events: its times, its fields, and what else they carry."""
-    also = _ALSO_ARCHIVED.get(domain.name, ())
+    """Return the table of a domain's events: its times and its fields."""
     return Events(
         domain.name,
         raw=f"{domain.name}_raw",
@@ -182,13 +172,9 @@ def events_of(domain: Domain) -> Events:
         times=() if ARRIVAL in domain.times else domain.times,
         members=tuple(
             Member(_column(one.name, one, required=one.required), one.steps)
-            for one in (*domain.fields, *also)
+            for one in domain.fields
         ),
     )
-
-
-_ALSO_ARCHIVED = {"ecommerce": (Field("category_id", "integer", required=False),)}
-"""Fields of events that no window uses, and analysts do."""
 
 
 # ---- columns ------------------------------------------------------------------------------------

@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from dataflows.ecommerce import ECOMMERCE
 from service.local_aws import Resources, create
 from service.settings import load
 from tests.deploy import containers
@@ -162,7 +163,7 @@ def test_the_pipeline_in_it_finds_the_attackers_and_sigterm_drains_it(
     image: str, moto: Clients, volume: Path, unique_name
 ) -> None:
     stream, bucket, queue = unique_name("stream"), unique_name("bucket"), unique_name("queue")
-    names = load(domain="ecommerce").settings.sinks
+    names = load(domain=ECOMMERCE).settings.sinks
     create(
         moto,
         Resources(

@@ -2,8 +2,9 @@
 
 from dataclasses import replace
 
+from operators.filter_spec import Drop, Where
 from operators.reference_spec import Reference
-from operators.spec import Drop, Field, Where
+from operators.spec import Field
 from tests.golden.forests_domain import DOMAIN as FORESTS
 
 DOMAIN = replace(

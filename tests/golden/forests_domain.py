@@ -2,7 +2,9 @@
 
 from dataflows.domain import Domain
 from operators.feature_spec import KeyForest, RecordForest
-from operators.spec import Count, Field, Level, Mean, Sum, Where, Window
+from operators.filter_spec import Where
+from operators.spec import Field, Level, Window
+from operators.value_spec import Count, Mean, Sum
 
 SMALL = {"number_of_trees": 10, "sub_sample_size": 16, "warm_up": 200}
 

@@ -1,7 +1,8 @@
 """A user's domain whose events say who they are."""
 
 from dataflows.domain import Domain
-from operators.spec import Count, Field, Window
+from operators.spec import Field, Window
+from operators.value_spec import Count
 
 DOMAIN = Domain(
     name="identified",

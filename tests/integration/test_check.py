@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
+from dataflows.ecommerce import ECOMMERCE
 from service import settings
 from service.aws import Aws
 from service.check import Finding, Probe, probes_of, run_probe
@@ -66,7 +67,7 @@ class Account:
         source = changed.pop("source", self.source)
         flags = {f"sinks.{key}": value for key, value in {**self.names, **changed}.items()}
         loaded = settings.load(
-            domain="ecommerce",
+            domain=ECOMMERCE,
             flags={
                 path: settings.Given(value, "test")
                 for path, value in {
@@ -230,7 +231,8 @@ def test_all_that_is_wrong_with_a_file_is_told_line_by_line(kinewax, tmp_path, c
     path = tmp_path / "mine.py"
     path.write_text(
         "from dataflows.domain import Domain\n"
-        "from operators.spec import Count, Field, Window\n"
+        "from operators.spec import Field, Window\n"
+        "from operators.value_spec import Count\n"
         "DOMAIN = Domain(\n"
         "    name='mine',\n"
         "    summary='',\n"
@@ -246,6 +248,6 @@ def test_all_that_is_wrong_with_a_file_is_told_line_by_line(kinewax, tmp_path, c
 
     assert ended.returncode == 2
     first, second = ended.stderr.strip().splitlines()
-    assert first.startswith("error: ./mine.py:3: no event time is declared; ")
-    assert second.startswith("error: ./mine.py:8: window users uses the field 'usr', ")
+    assert first.startswith("error: ./mine.py:4: no event time is declared; ")
+    assert second.startswith("error: ./mine.py:9: window users uses the field 'usr', ")
     assert second.endswith("did you mean 'user'?")

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from dataflows.ecommerce import ECOMMERCE
 from service import settings
 from service.aws import Aws
 from service.check import Finding, missing, probes_of, run_probe
@@ -49,7 +50,7 @@ class Account:
             **{f"source.{key}": value for key, value in given.items()},
         }
         flags = {path: settings.Given(value, "test") for path, value in chosen.items()}
-        loaded = settings.load(domain="ecommerce", flags=flags).settings
+        loaded = settings.load(domain=ECOMMERCE, flags=flags).settings
         return Job("ecommerce", f"kinesis://{self.stream}", loaded), Aws(loaded.aws)
 
     def findings(self, **given: str) -> dict[str, Finding]:

@@ -25,7 +25,8 @@ from tests.servers import Clients
 DOMAIN = """\
 from dataflows.domain import Domain
 from operators.reference_spec import Reference
-from operators.spec import Count, Field, Window
+from operators.spec import Field, Window
+from operators.value_spec import Count
 
 DOMAIN = Domain(
     name="sales",

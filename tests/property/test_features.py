@@ -14,7 +14,9 @@ from messages import Partial, Summary
 from operators.codes import group_edges, integer_codes
 from operators.feature_spec import Entropy, Evidence, Keys, NewKeys, Share, StreamForest, Total
 from operators.features import Merged, Summariser, as_seen
-from operators.spec import Count, Level, Sum, Where, Window
+from operators.filter_spec import Where
+from operators.spec import Level, Window
+from operators.value_spec import Count, Sum
 from operators.windows import OpenWindow, OpenWindows
 
 LENGTH_SECONDS = 10

@@ -19,7 +19,8 @@ from operators.decode import Decoder
 from operators.intake import Intake, Taken
 from operators.lateness import NO_TIME, Judged, judge_by_jump, late_rows
 from operators.lateness import judge_by_arrival as judge_block_by_arrival
-from operators.spec import Count, Field, Window
+from operators.spec import Field, Window
+from operators.value_spec import Count
 from tests.oracles import HOUR, MINUTE, SECOND, Verdict, is_late, judge_by_arrival
 from tests.oracles import judge_by_jump as judge_each_by_jump
 

@@ -17,11 +17,12 @@ from hypothesis import strategies as st
 from messages import AggregateRows, Alert, Closed
 from operators.codes import TextCodes
 from operators.decode import Decoder
+from operators.filter_spec import Where
 from operators.filters import Filters
 from operators.intake import Intake
 from operators.session_group import SessionGroup
 from operators.session_spec import FirstText, LastText, SessionWindow
-from operators.spec import Count, First, Last, Maximum, Mean, Sum, Where, Without
+from operators.value_spec import Count, First, Last, Maximum, Mean, Sum, Without
 from tests.oracles import SECOND
 from tests.property.test_windows import (
     BUYS,

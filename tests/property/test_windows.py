@@ -36,27 +36,13 @@ from messages import (
 from operators.allow import AllowList
 from operators.codes import TextCodes
 from operators.decode import Decoder
+from operators.filter_spec import Where
 from operators.intake import Intake, Taken
 from operators.key_group import KeyGroup
 from operators.partials import Partials
 from operators.session_spec import AnyWindow
-from operators.spec import (
-    Allow,
-    Count,
-    Distinct,
-    Field,
-    First,
-    Last,
-    Level,
-    Maximum,
-    Mean,
-    Minimum,
-    Ratio,
-    Sum,
-    Threshold,
-    Where,
-    Window,
-)
+from operators.spec import Allow, Field, Level, Ratio, Threshold, Window
+from operators.value_spec import Count, Distinct, First, Last, Maximum, Mean, Minimum, Sum
 from operators.watermarks import END
 from tests.effort import examples
 from tests.oracles import SECOND, is_late
@@ -251,7 +237,7 @@ def expected_of(shards: dict[str, list[Event]], windows: tuple[Window, ...]) -> 
             for event in events:
                 if is_late(event.time_us, before_us, window.length_seconds * SECOND, DISORDER):
                     expected.late.add((window.name, event.number))
-                elif event.shop == ALLOWED_SHOP and not window.all_clients:
+                elif event.shop == ALLOWED_SHOP and not window.counts_allowed:
                     expected.filtered[f"filtered.{window.name}"] += 1
                 else:
                     counted.append(event)

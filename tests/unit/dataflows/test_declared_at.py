@@ -14,7 +14,9 @@ HEAD = """\
 from dataflows.domain import Domain
 from operators.feature_spec import KeyForest, Share, StreamForest, Total
 from operators.session_spec import LastText, SessionWindow
-from operators.spec import Count, Distinct, Field, Level, Mean, Ratio, Sum, Threshold, Where, Window
+from operators.spec import Field, Level, Ratio, Threshold, Window
+from operators.value_spec import Count, Distinct, Mean, Sum
+from operators.filter_spec import Where
 """
 
 FAULTY = (
@@ -144,7 +146,8 @@ def test_each_problem_is_told_at_its_line_with_what_to_do(tmp_path: Path) -> Non
 def test_calls_that_python_refuses_are_told_all_at_once(tmp_path: Path) -> None:
     source = """\
 from dataflows.domain import Domain
-from operators.spec import Cuont, Field, Level, Threshold, Window  # did you mean 'Count'?
+from operators.spec import Count, Field, Level, Threshold, Window  # operators.value_spec has it
+from operators.value_spec import Cuont  # did you mean 'Count'?
 
 DOMAIN = Domain(  # Domain needs 'times'
     name="orders",
@@ -214,10 +217,10 @@ DOMAIN = Domain(
 
     found = problems_of(path)
 
-    assert list(found) == [7, 10]
-    assert "window w0 uses the field 'shop'" in found[7]
-    assert "window w1 uses the field 'shop'" in found[7]
-    assert "window w0: groups is 0" in found[10]
+    assert list(found) == [9, 12]
+    assert "window w0 uses the field 'shop'" in found[9]
+    assert "window w1 uses the field 'shop'" in found[9]
+    assert "window w0: groups is 0" in found[12]
 
 
 def test_a_domain_may_not_take_the_name_of_one_of_kinewax(tmp_path: Path) -> None:

@@ -15,23 +15,18 @@ from errors import SettingsError
 from operators.decode import ARRIVAL
 from operators.derived import Difference
 from operators.figure_spec import Figure, Movers
+from operators.filter_spec import Drop, Known, Where
 from operators.session_spec import FirstText, SessionWindow
-from operators.spec import (
+from operators.spec import Field, Level, Threshold, Window
+from operators.value_spec import (
     ApproxDistinct,
     Count,
     Distinct,
-    Drop,
-    Field,
-    Known,
-    Level,
     Maximum,
     Mean,
     Minimum,
     Sum,
-    Threshold,
     Top,
-    Where,
-    Window,
     Without,
 )
 from operators.written import Digits, Epoch, Text, Written

@@ -7,7 +7,8 @@ import pytest
 
 from messages import Int64s, Scalar
 from operators.accumulators import accumulate, accumulators_of, read_values
-from operators.spec import Count, Distinct, Field, Maximum, Mean, Minimum, Sum, Value
+from operators.spec import Field
+from operators.value_spec import Count, Distinct, Maximum, Mean, Minimum, Sum, Value
 
 FIELDS = {"n": Field("n", "integer"), "price": Field("price", "decimal", scale=2)}
 GREATEST, LEAST = 2**63 - 1, -(2**63)

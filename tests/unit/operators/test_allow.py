@@ -12,7 +12,8 @@ from operators.codes import TextCodes
 from operators.decode import Decoder
 from operators.intake import Intake
 from operators.reference import TableError
-from operators.spec import Allow, Count, Field, Window
+from operators.spec import Allow, Field, Window
+from operators.value_spec import Count
 
 DECLARED = (Allow("client", "network"), Allow("agent", "pattern"))
 FIELDS = (Field("client", "text"), Field("agent", "text", required=False))
@@ -82,11 +83,12 @@ def test_a_list_without_entries_asks_for_nothing() -> None:
 def test_events_of_allowed_clients_are_filtered_from_some_windows_and_accounted_for() -> None:
     everyone = Window("everyone", 10, ("client",), (Count("requests"),))
     strangers = Window("strangers", 10, ("client",), (Count("requests"),), all_clients=False)
+    watched = Window("watched", 10, ("client",), (Count("requests"),), emit=False)
     texts = TextCodes()
     intake = Intake(
         "logs",
         Decoder(FIELDS, "at", texts),
-        (everyone, strangers),
+        (everyone, strangers, watched),
         0,
         allowed=AllowList(DECLARED, ["client=10.0.0.0/8"], texts),
     )
@@ -97,11 +99,13 @@ def test_events_of_allowed_clients_are_filtered_from_some_windows_and_accounted_
     arrival_us = np.full(4, 1_767_225_700_000_000)
     taken = intake.take([Block("s", lines, ["1", "2", "3", "4"], arrival_us)])
     (rows,) = taken.rows
-    every, some = rows.counted
+    every, some, fed = rows.counted
     assert every is not None
     assert every.tolist() == [0, 1, 2]  # the last one is late
     assert some is not None
     assert some.tolist() == [1]
+    assert fed is not None
+    assert fed.tolist() == [1]  # a window that only feeds rules needs no word for it
     ledger = intake.ledger
     assert ledger["events"] == 4
     assert ledger["late.strangers"] == 1

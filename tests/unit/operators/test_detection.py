@@ -11,7 +11,9 @@ import pytest
 from messages import AggregateRows, Alert, Closed, Summary
 from operators.detection import MAXIMUM_GAP_WINDOWS, Detection, DetectorOutput
 from operators.feature_spec import Evidence, Keys, Share, StreamForest, Total
-from operators.spec import Count, Level, Where, Window
+from operators.filter_spec import Where
+from operators.spec import Level, Window
+from operators.value_spec import Count
 
 SECOND = 1_000_000
 LENGTH_US = 10 * SECOND

@@ -16,9 +16,10 @@ from messages import Block, Seen, Unreadable
 from operators.codes import TextCodes
 from operators.decode import Decoder
 from operators.event_ids import DELIVERED_AGAIN_US, NO_ID, RecentIds
+from operators.filter_spec import Drop, Where
 from operators.filters import Drops
 from operators.intake import Intake
-from operators.spec import Drop, Field, Where
+from operators.spec import Field
 from tests.rig import event
 
 KEEP_US = 40

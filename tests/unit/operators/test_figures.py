@@ -12,7 +12,10 @@ from messages import AggregateRows
 from operators.event_time import iso_time
 from operators.figure_spec import Figure, Movers
 from operators.figures import Figures
-from operators.spec import ApproxDistinct, Count, Sum, Where, Window
+from operators.filter_spec import Where
+from operators.spec import Window
+from operators.value_spec import ApproxDistinct, Count, Sum
+from operators.watermarks import BEGINNING, END
 
 MINUTE_US = 60_000_000
 START_US = 1_795_000_000 // 60 * MINUTE_US  # a whole minute
@@ -91,6 +94,14 @@ def test_a_window_in_which_nothing_came_shows_nothing_and_not_the_one_before():
     assert shown()["shop", "trade", "events", ""] == 0
 
 
+def test_a_sender_whose_clock_is_of_another_age_is_no_reason_to_fail():
+    figures = of_trade(Figure("trade", ("events",)))
+    long_ago_us = -62_135_596_800_000_000  # the first day of the first year
+    figures.take("trade/00", long_ago_us, [])
+    figures.take("trade/00", at(1), [rows(TRADE, 0, sold("a", "x", 3))])
+    assert shown()["shop", "trade", "events", ""] == 3
+
+
 def test_when_several_windows_close_at_once_the_last_is_shown():
     figures = of_trade(Figure("trade", ("events",)))
     closed = [rows(TRADE, minute, sold("a", "x", minute + 1)) for minute in range(3)]
@@ -124,9 +135,10 @@ def test_windows_that_do_not_run_are_not_shown():
     assert not shown()
 
 
-def test_a_group_at_the_beginning_of_time_shows_nothing():
-    figures = of_trade(Figure("visitors", ("visitors",)))
-    figures.take("visitors/00", -(2**62), [rows(VISITORS, 0, {"visitors": 4})])
+@pytest.mark.parametrize("watermark_us", [BEGINNING, END])
+def test_before_the_first_watermark_and_after_the_end_of_input_nothing_is_shown(watermark_us: int):
+    figures = of_trade(Figure("trade", ("events",)))
+    figures.take("trade/00", watermark_us, [rows(TRADE, 0, sold("a", "x", 3))])
     assert set(shown().values()) == {0}
 
 

@@ -10,10 +10,12 @@ import numpy as np
 from messages import Block, Late
 from operators.codes import TextCodes
 from operators.decode import Decoder
+from operators.filter_spec import Known, Where
 from operators.filters import Filters
 from operators.intake import Intake, Taken
 from operators.session_spec import SessionWindow
-from operators.spec import Count, Field, Known, Where, Window
+from operators.spec import Field, Window
+from operators.value_spec import Count
 
 EVENTS = (Count("events"),)
 WINDOWS = (

@@ -9,8 +9,9 @@ from operators.codes import TextCodes
 from operators.decode import Decoder
 from operators.derived import Difference, derive
 from operators.event_time import parse_times
+from operators.filter_spec import Drop, Where
 from operators.filters import Drops
-from operators.spec import Drop, Field, Where
+from operators.spec import Field
 
 
 @pytest.mark.parametrize(

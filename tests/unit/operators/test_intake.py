@@ -11,7 +11,8 @@ from messages import Adopted, Block, Ended, EndOfInput, Events, Hello, Late, Mar
 from operators.codes import TextCodes
 from operators.decode import ARRIVAL, Decoder
 from operators.intake import STATE_VERSION, Intake
-from operators.spec import Count, Field, Window
+from operators.spec import Field, Window
+from operators.value_spec import Count
 
 FIELDS = (Field("user_id", "integer"),)
 WINDOW = Window("users", 10, ("user_id",), (Count("events"),))

@@ -12,7 +12,8 @@ from messages import AggregateRows, Alert
 from operators.codes import integer_codes
 from operators.feature_spec import KeyForest
 from operators.key_detection import KeyDetection
-from operators.spec import Count, Field, Level, Minimum, Window
+from operators.spec import Field, Level, Window
+from operators.value_spec import Count, Minimum
 from operators.windows import OpenWindow
 
 SECOND = 1_000_000

@@ -24,7 +24,8 @@ from messages import (
 )
 from operators.codes import integer_codes
 from operators.key_group import GroupOutput, KeyGroup
-from operators.spec import Count, Field, Level, Sum, Threshold, Window
+from operators.spec import Field, Level, Threshold, Window
+from operators.value_spec import Count, Sum
 from operators.watermarks import BEGINNING, END, IdlePolicy
 
 SECOND = 1_000_000

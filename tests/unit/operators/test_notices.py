@@ -11,7 +11,8 @@ import pytest
 from messages import Alert, Closed, Digest
 from operators.notices import WORST_NAMED, Notices
 from operators.rules import incident_id
-from operators.spec import Count, Level, Threshold, Window
+from operators.spec import Level, Threshold, Window
+from operators.value_spec import Count
 from operators.watermarks import END
 
 SECOND = 1_000_000

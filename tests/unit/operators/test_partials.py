@@ -7,9 +7,11 @@ import pytest
 
 from messages import Hello, Int64s, Packet, Partial, Seen
 from operators.codes import TextCodes, combine, integer_codes
+from operators.filter_spec import Where
 from operators.intake import Rows, Taken
 from operators.partials import Partials
-from operators.spec import Count, Distinct, Minimum, Sum, Where, Window
+from operators.spec import Window
+from operators.value_spec import Count, Distinct, Minimum, Sum
 
 SECOND = 1_000_000
 USERS = Window("users", 10, ("user",), (Count("events"),), groups=2)

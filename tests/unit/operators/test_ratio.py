@@ -7,8 +7,10 @@ import pytest
 
 from messages import Alert, Partial
 from operators.codes import TextCodes
+from operators.filter_spec import Where
 from operators.rules import Rule
-from operators.spec import Count, Field, Level, Mean, Ratio, Where, Window
+from operators.spec import Field, Level, Ratio, Window
+from operators.value_spec import Count, Mean
 from operators.windows import Change, OpenWindows
 
 SECOND = 1_000_000

@@ -19,7 +19,8 @@ from operators.partials import Partials
 from operators.reference import Joins, Table, TableError, table_of
 from operators.reference_rows import rows_of
 from operators.reference_spec import Reference
-from operators.spec import Count, Field, Sum, Window
+from operators.spec import Field, Window
+from operators.value_spec import Count, Sum
 
 PRODUCT = Field("product", "integer")
 BRAND = Field("brand", "text", required=False)

@@ -9,7 +9,8 @@ from messages import Alert, Partial
 from operators.codes import integer_codes
 from operators.event_time import iso_time
 from operators.rules import Rule, incident_id, key_text
-from operators.spec import Count, Distinct, Field, Level, Mean, Sum, Threshold, Window
+from operators.spec import Field, Level, Threshold, Window
+from operators.value_spec import Count, Distinct, Mean, Sum
 from operators.windows import Change, OpenWindows
 
 SECOND = 1_000_000

@@ -20,7 +20,8 @@ from messages import (
 from operators.codes import integer_codes
 from operators.session_group import SessionGroup
 from operators.session_spec import SessionWindow
-from operators.spec import Count, Field
+from operators.spec import Field
+from operators.value_spec import Count
 from operators.watermarks import IdlePolicy
 
 SECOND = 1_000_000

@@ -17,7 +17,7 @@ from operators.codes import TextCodes, combine, integer_codes
 from operators.session_spec import FirstText, SessionWindow
 from operators.session_values import SessionValues
 from operators.sessions import OpenSessions
-from operators.spec import Count
+from operators.value_spec import Count
 from operators.watermarks import BEGINNING, END
 
 GAP = 100

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from messages import PairCounts, Partial, UInt64s
 from operators.codes import integer_codes, mix
-from operators.spec import ApproxDistinct, Count, Distinct, Maximum, Minimum, Sum, Top, Window
+from operators.spec import Window
+from operators.value_spec import ApproxDistinct, Count, Distinct, Maximum, Minimum, Sum, Top
 from operators.windows import OpenWindow, OpenWindows
 
 SECOND = 1_000_000

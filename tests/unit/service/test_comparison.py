@@ -117,7 +117,8 @@ JOINED = """
 from dataflows.domain import Domain
 from operators.derived import Difference
 from operators.reference_spec import Reference
-from operators.spec import Count, Field, Window
+from operators.spec import Field, Window
+from operators.value_spec import Count
 
 EVENTS = (Count("events"),)
 DOMAIN = Domain(

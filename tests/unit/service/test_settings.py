@@ -1,3 +1,4 @@
+from dataclasses import fields
 from datetime import timedelta
 from pathlib import Path
 
@@ -5,6 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dataflows.destinations import Destinations
+from dataflows.ecommerce import ECOMMERCE
 from errors import SettingsError
 from service.setting_values import format_duration, parse_duration, redact
 from service.settings import Given, declared, known, load, variable_of
@@ -46,11 +49,18 @@ def test_the_environment_can_name_the_file(tmp_path: Path) -> None:
 
 
 def test_a_domain_brings_the_names_that_its_users_have() -> None:
-    loaded = load(domain="ecommerce")
+    loaded = load(domain=ECOMMERCE)
 
     assert loaded.settings.sinks.table == "ddb-ecommerce-tab-1"
     assert loaded.effective()["sinks.table"]["origin"] == "domain ecommerce"
     assert load().settings.sinks.table == ""
+
+
+def test_every_destination_that_a_domain_can_name_is_a_setting() -> None:
+    names = {field.name: f"a-{field.name}" for field in fields(Destinations)}
+
+    assert {path for path, _ in Destinations(**names).settings} <= set(known())
+    assert not list(Destinations().settings)
 
 
 def test_each_problem_is_one_line_with_its_origin(tmp_path: Path) -> None:
@@ -173,7 +183,7 @@ def test_every_setting_has_a_description_a_variable_and_a_default_that_validates
 
 def test_settings_survive_the_way_to_a_worker() -> None:
     settings = load(
-        domain="ecommerce",
+        domain=ECOMMERCE,
         flags={
             "sinks.to": Given("aws,stdout", "--sinks"),
             "runtime.recovery": Given("/var/lib/kinewax", "--recovery"),

@@ -10,19 +10,8 @@ import pytest
 from dataflows.domain import Domain
 from operators.feature_spec import KeyForest, Keys, RecordForest, StreamForest
 from operators.session_spec import FirstText, SessionWindow
-from operators.spec import (
-    ApproxDistinct,
-    Count,
-    Distinct,
-    Field,
-    Last,
-    Level,
-    Mean,
-    Minimum,
-    Sum,
-    Window,
-    Without,
-)
+from operators.spec import Field, Level, Window
+from operators.value_spec import ApproxDistinct, Count, Distinct, Last, Mean, Minimum, Sum, Without
 from service.warehouse.tables import Column, events_of, rows_of
 
 FIELDS = (
