@@ -138,10 +138,8 @@ class Notifier:
 
     def stop(self) -> threading.Thread:
         """Let the thread end after its present call; what is pending stays on its rows."""
+        self._closing.set()
         with self._changed:
-            if not self._closing.is_set():
-                self._closing.set()
-                self._pending.dec(self._due.total())
             self._changed.notify_all()
         return self._thread
 
@@ -166,6 +164,7 @@ class Notifier:
                 with self._changed:
                     if not self._fresh and not self._closing.is_set():
                         self._changed.wait(max(0.0, self._sweep_at - time.monotonic()))
+        self._pending.dec(self._due.total())  # who has them next counts them
 
     def _next_fresh(self) -> tuple[float, RowKey] | None:
         with self._changed:
@@ -227,8 +226,7 @@ class Notifier:
                 count = self._due.pop((key, account), 0)
                 if count:
                     self._published[account] += count
-                    if not self._closing.is_set():  # else they were taken off when it stopped
-                        self._pending.dec(count)
+                    self._pending.dec(count)
                     metrics.notifications.labels(self._options.domain, "published").inc(count)
 
     def _failed(self, doing: str, error: Exception) -> None:
