@@ -38,7 +38,7 @@ $(READY): requirements-dev.lock requirements-ministack.lock pyproject.toml dev/s
 $(NODE_SERVERS): tests/npm/package.json tests/npm/package-lock.json dev/node-servers
 	@sh dev/node-servers
 
-$(SCANNERS): requirements-scanners.lock $(READY)
+$(SCANNERS): requirements-scanners.lock requirements-kubectl.lock $(READY)
 	@$(BIN)/python dev/setup.py --scanners
 
 demo: $(READY) ## Run a domain against a local AWS server (DOMAIN=ecommerce)

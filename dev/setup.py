@@ -52,7 +52,9 @@ def main() -> int:
 def scanners() -> int:
     """Make the scanners' environment with pip of the first; return 0 when it is complete."""
     venv.create(SCANNERS, clear=True, with_pip=False)
-    failed = _install("requirements-scanners.lock", SCANNERS)
+    failed = _install("requirements-scanners.lock", SCANNERS) or _install(
+        "requirements-kubectl.lock", SCANNERS
+    )
     if not failed:
         (SCANNERS / STAMP).touch()
     return failed

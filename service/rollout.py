@@ -4,10 +4,10 @@ The StatefulSet's pods are replaced when they are deleted and not before (`OnDel
 all at once is a rollout in which versions never mix: all drain in one epoch, and the new ones wait
 for each other. Each pod's readiness then says that all read.
 
-To change the number, the StatefulSet gets the new list of pods and the greater of both counts; all
-are restarted, and recovery files move to whom they belong to now (service/pods.py). When the pods
-that stay read, every file is in its place, and those beyond are taken away. Each step can be done
-again: a command that was cut off is simply repeated.
+To change the number, the StatefulSet gets the new list of pods and the greater of both counts. The
+pods that don't know that list are restarted, and recovery files move to whom they belong to now
+(service/pods.py). When the pods that stay read, every file is in its place, and those beyond are
+taken away. Each step can be done again: a command that was cut off is simply repeated.
 """
 
 from __future__ import annotations
@@ -56,7 +56,8 @@ class Operation:
         Raises:
             KinewaxError: They aren't ready in time.
         """
-        self._restart(int(self._observed()["spec"]["replicas"]))
+        found = self._observed()
+        self._replace(found, self._pods(found), int(found["spec"]["replicas"]))
 
     def scale(self, count: int) -> None:
         """Change the number of pods.
@@ -73,17 +74,21 @@ class Operation:
             template = {"spec": {"containers": [container]}}
             patch = {"spec": {"replicas": max(before, count), "template": template}}
             self._kube.patch_stateful_set(self._name, patch)
-        self._restart(count)
+            found = self._observed()
+        newest = found["status"]["updateRevision"]
+        stale = [pod for pod in self._pods(found) if _revision(pod) != newest]
+        self._replace(found, stale, count)
         if before > count:
             self._kube.patch_stateful_set(self._name, {"spec": {"replicas": count}})
             gone = ", ".join(f"{self._name}-{index}" for index in range(count, before))
             self._say(f"{gone}: recovery files handed over, and taken away; volumes are kept")
 
-    def _restart(self, count: int) -> None:
-        """Delete all pods, and wait until the first `count` of their successors read."""
-        found = self._observed()
-        labels = found["spec"]["selector"]["matchLabels"]
-        old = {pod["metadata"]["uid"]: pod["metadata"]["name"] for pod in self._kube.pods(labels)}
+    def _pods(self, found: Object) -> list[Object]:
+        return self._kube.pods(found["spec"]["selector"]["matchLabels"])
+
+    def _replace(self, found: Object, stale: list[Object], count: int) -> None:
+        """Delete pods, all at once, and wait until the first `count` of the newest ones read."""
+        old = {pod["metadata"]["uid"]: pod["metadata"]["name"] for pod in stale}
         self._say(f"draining {', '.join(sorted(old.values())) or 'no pod'}")
         for uid, name in old.items():
             self._kube.delete_pod(name, uid)
@@ -91,7 +96,7 @@ class Operation:
         wanted = [f"{self._name}-{index}" for index in range(count)]
 
         def hindrance() -> str:
-            pods = {pod["metadata"]["name"]: pod for pod in self._kube.pods(labels)}
+            pods = {pod["metadata"]["name"]: pod for pod in self._pods(found)}
             late = {name: why_not_ready(pods.get(name), old, revision) for name in wanted}
             return "; ".join(f"{name} {why}" for name, why in late.items() if why)
 
@@ -143,6 +148,11 @@ def _listed(found: Object) -> str:
     return ""
 
 
+def _revision(pod: Object) -> str:
+    """Return which template a pod was made from."""
+    return str(pod["metadata"]["labels"].get("controller-revision-hash"))
+
+
 def why_not_ready(pod: Object | None, old: dict[str, str], revision: str) -> str:
     """Return why a new pod can't be counted on yet; empty when it reads."""
     if pod is None:
@@ -150,7 +160,7 @@ def why_not_ready(pod: Object | None, old: dict[str, str], revision: str) -> str
     metadata, status = pod["metadata"], pod.get("status", {})
     if metadata["uid"] in old:
         return "still drains"
-    if metadata["labels"].get("controller-revision-hash") != revision:
+    if _revision(pod) != revision:
         return "was made from an older template"
     for container in status.get("containerStatuses", ()):
         waiting = container.get("state", {}).get("waiting")

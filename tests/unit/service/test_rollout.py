@@ -98,6 +98,8 @@ def test_more_pods_are_told_of_each_other_before_any_starts() -> None:
     wanted = ",".join(f"kinewax-{index}.kinewax:8080" for index in range(3))
     assert kubernetes.stateful_set["spec"]["replicas"] == 3
     assert set(pods.listed.values()) == {wanted}
+    assert pods.events.count("stop 0") == 1
+    assert "stop 1" not in pods.events, "it was made from the new template"
     (container,) = kubernetes.stateful_set["spec"]["template"]["spec"]["containers"]
     assert {one["name"]: one["value"] for one in container["env"]} == {
         PODS: wanted,
