@@ -186,6 +186,9 @@ def _domain(domain: Domain) -> Iterator[str]:
     if domain.written:
         names = ", ".join(f"`{part.name}`" for part in domain.written.parts)
         yield f"\nSingle events are written out as {names}, to Firehose as {domain.written.lines}."
+    if domain.references:
+        yield "\n### Reference data\n"
+        yield from _references(domain)
     yield "\n### Windows\n"
     yield from _head("Window", "Length", "By", "Values", "Written", "What it is")
     for window in domain.windows:
@@ -229,6 +232,19 @@ def _figures(domain: Domain) -> Iterator[str]:
     for one in domain.movers:
         shown = f"`{one.value}` of the {one.most} keys that gained most and lost most"
         yield _row("`kinewax_mover_change`", f"`{one.window}`", shown)
+
+
+def _references(domain: Domain) -> Iterator[str]:
+    yield from _head("Table", "Joined by", "Fields", "A key that isn't in it", "What it is")
+    for one in domain.references:
+        column = f", there `{one.column}`" if one.column else ""
+        fields = ", ".join(f"`{field.name}` ({field.kind})" for field in one.fields)
+        if one.missing == "drop":
+            missing = f"dropped, as `dropped.not_in_{one.name}`"
+        else:
+            given = one.missing or ["" if field.is_text else 0 for field in one.fields]
+            missing = ", ".join(f"`{json.dumps(value)}`" for value in given)
+        yield _row(f"`{one.name}`", f"`{one.key}`{column}", fields, missing, one.doc)
 
 
 def _rules(domain: Domain) -> Iterator[str]:

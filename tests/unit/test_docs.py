@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
 
+from dataflows.ecommerce import ECOMMERCE
 from docs import generate
 from metrics import METRICS
+from operators.reference_spec import Reference
+from operators.spec import Field
 from service import settings
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -29,6 +33,22 @@ def test_a_reference_page_is_what_the_declarations_say(name: str):
 
 def test_no_reference_page_is_left_over():
     assert {path.name for path in generate.REFERENCE.glob("*.md")} == set(generate.pages())
+
+
+def test_a_domain_tells_of_its_reference_data():
+    group, cost = Field("group", "text"), Field("cost", "integer")
+    references = (
+        Reference("products", "user_id", (group, cost), doc="Ours."),
+        Reference("brands", "brand", (Field("rank", "integer"),), (9,), column="name"),
+        Reference("shops", "brand", (Field("city", "text"),), "drop"),
+    )
+    told = list(generate._references(replace(ECOMMERCE, references=references)))
+
+    assert told[2:] == [
+        '| `products` | `user_id` | `group` (text), `cost` (integer) | `""`, `0` | Ours. |',
+        "| `brands` | `brand`, there `name` | `rank` (integer) | `9` |  |",
+        "| `shops` | `brand` | `city` (text) | dropped, as `dropped.not_in_shops` |  |",
+    ]
 
 
 def test_every_setting_is_described():
