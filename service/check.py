@@ -130,7 +130,7 @@ def probes_of(job: Job, aws: Aws) -> Iterator[Probe]:
         yield _object(bucket, key, aws)
     sinks = job.settings.sinks
     if "aws" in sinks.to:
-        yield from _sinks(sinks, aws)
+        yield from _sinks(sinks, aws, notify=job.notify)
     for target in filter(is_search, sinks.to):
         yield _search(target, sinks.index or job.domain().name, aws)
 
@@ -233,9 +233,10 @@ def _object(bucket: str, key: str, aws: Aws) -> Probe:
     return Probe("s3:GetObject", f"object s3://{bucket}/{key}", get, existence=True)
 
 
-def _sinks(sinks: Sinks, aws: Aws) -> Iterator[Probe]:
+def _sinks(sinks: Sinks, aws: Aws, *, notify: bool) -> Iterator[Probe]:
     if sinks.table:
         yield from _table(sinks.table, aws)
+    if sinks.table and notify:
         yield from _topic(topic_arn(sinks.topic, aws), aws)
     if sinks.stream:
         yield from _second_stream(sinks.stream, aws)

@@ -194,8 +194,18 @@ def open_sinks(
     settings: SinkSettings,
     aws: Aws,
     clock: Callable[[], int],
+    *,
+    notify: bool = True,
 ) -> list[Sink]:
     """Make the sinks that `sinks.to` names.
+
+    Args:
+        domain: What is run.
+        windows: Its windows that run.
+        settings: Names and limits.
+        aws: Makes clients.
+        clock: Microseconds since the epoch.
+        notify: Whether people may be told, also of what an earlier run has left pending.
 
     Raises:
         SettingsError: A name means nothing, or comes twice.
@@ -203,7 +213,7 @@ def open_sinks(
     sinks: list[Sink] = []
     for target in settings.to:
         if target == "aws":
-            sinks += _aws_sinks(domain, settings, aws, clock)
+            sinks += _aws_sinks(domain, settings, aws, clock, notify=notify)
         elif target == "stdout":
             sinks.append(StdoutSink(sys.stdout.buffer))
         elif is_search(target):
@@ -258,6 +268,8 @@ def _aws_sinks(
     settings: SinkSettings,
     aws: Aws,
     clock: Callable[[], int],
+    *,
+    notify: bool,
 ) -> list[Sink]:
     rng = random.Random()
     delivery = _delivery(settings)
@@ -274,7 +286,7 @@ def _aws_sinks(
                 aws("dynamodb"),
                 aws("sns"),
                 IncidentsOptions(
-                    topic_arn=topic_arn(settings.topic, aws),
+                    topic_arn=topic_arn(settings.topic, aws) if notify else "",
                     domain=domain.name,
                     table=settings.table,
                     key_templates={a.name: a.key_template for a in alarms if a.key_template},

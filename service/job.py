@@ -43,6 +43,11 @@ class Job:
     started_at_us: int = 0
     replay: Replay | None = None
 
+    @property
+    def notify(self) -> bool:
+        """Whether people may be told."""
+        return self.replay is None or self.replay.notify
+
     def as_json(self) -> dict[str, Any]:
         """Return it as plain values."""
         return {
@@ -134,7 +139,7 @@ class Job:
                 self.source, self.settings.source.start, self.started_at_us
             ),
             between_us=None if replay is None else _between_us(replay),
-            notify=replay is None or replay.notify,
+            notify=self.notify,
             speed=None if replay is None else replay.speed,
         )
 

@@ -313,7 +313,9 @@ def _check_names(job: Job) -> Fields:
         job.source, settings, aws, started_at_us=now_us(), replay=job.replay
     )
     fields = endpoints.source_layout(job.source, source, aws, job.replay)
-    endpoints.open_sinks(job.domain(), job.windows(), settings.sinks, aws, now_us)
+    endpoints.open_sinks(
+        job.domain(), job.windows(), settings.sinks, aws, now_us, notify=job.notify
+    )
     References(job.domain(), settings, aws)  # refuses a table that is wrong
     lost = list(dict.fromkeys(finding.resource for finding in check.missing(job, aws)))
     if lost:

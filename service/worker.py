@@ -178,7 +178,9 @@ def _build(spec: Spec, drain: Drain, vitals: Vitals, reporter: Reporter) -> Any:
             started_at_us=job.started_at_us,
             replay=job.replay,
         ),
-        endpoints.open_sinks(domain, job.windows(), job.settings.sinks, aws, now_us),
+        endpoints.open_sinks(
+            domain, job.windows(), job.settings.sinks, aws, now_us, notify=job.notify
+        ),
         job.options(),
         draining=drain,
         vitals=vitals,

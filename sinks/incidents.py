@@ -40,7 +40,7 @@ class IncidentsOptions:
     """The table, the topic and how rules name their rows.
 
     Attributes:
-        topic_arn: The SNS topic of notices.
+        topic_arn: The SNS topic of notices; "" where nobody may be told of any.
         domain: Whose pending notices are swept up, where several share a table.
         table: The DynamoDB table.
         pending_index: Its sparse index on `notified`.

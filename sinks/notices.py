@@ -52,7 +52,7 @@ class NoticeOptions:
     """Where notices go and how long a fresh one is tried.
 
     Attributes:
-        topic_arn: The SNS topic.
+        topic_arn: The SNS topic; without one nothing pending is looked for.
         domain: Whose notices go there; a table may hold those of others.
         notify_seconds: How long a notice is tried before it is left to the sweeper.
         sweep_seconds: How often pending notices are tried again.
@@ -104,7 +104,7 @@ class Notifier:
         self._busy = False
         self._ailing = False
         self._swept: deque[RowKey] = deque()
-        self._sweep_at = time.monotonic()
+        self._sweep_at = time.monotonic() if options.topic_arn else None
         self._sent_phase: dict[RowKey, str] = {}
         self._warned_at = -_WARN_EVERY_SECONDS
         self._closing = threading.Event()
@@ -157,13 +157,14 @@ class Notifier:
                 if self._ailing:
                     # The rest would fare no better.
                     self._swept.clear()
-            elif time.monotonic() >= self._sweep_at:
+            elif self._sweep_at is not None and time.monotonic() >= self._sweep_at:
                 self._sweep_at = time.monotonic() + self._options.sweep_seconds
                 self._swept.extend(self._to_sweep())
             else:
                 with self._changed:
                     if not self._fresh and not self._closing.is_set():
-                        self._changed.wait(max(0.0, self._sweep_at - time.monotonic()))
+                        at = self._sweep_at
+                        self._changed.wait(at and max(0.0, at - time.monotonic()))
         self._pending.dec(self._due.total())  # who has them next counts them
 
     def _next_fresh(self) -> tuple[float, RowKey] | None:
