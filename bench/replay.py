@@ -2,8 +2,9 @@
 
 2 M events lie in 40 objects, as Firehose leaves them. They are counted by user (the seed's job) by
 one process and by two, alternately. The workers tell their own CPU time, from their first block on;
-the server's is outside. Beside each round stands what `getrecords_decode` does in the same minute,
-since this machine's neighbours change all figures alike.
+the server's is outside. Beside each round stand two things of the same minute, since this machine's
+neighbours change all figures alike: what `getrecords_decode` does, and how much more of that is
+done by two processes that share nothing, which no two processes of a replay can surpass.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+from concurrent.futures import ProcessPoolExecutor
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -41,8 +43,13 @@ def run() -> dict[str, Any]:
         _fill(Path(folder), server.endpoint)
         for number in range(1, ROUNDS + 1):
             peer = getrecords_decode.run()["metrics"]["records_per_cpu_second"]
+            pair = _times_as_much_by_two()
             for processes in (1, 2):
-                one = {"peer_records_per_cpu_second": peer, **_measure(server.endpoint, processes)}
+                one = {
+                    "peer_records_per_cpu_second": peer,
+                    "peer_times_as_much_by_two": pair,
+                    **_measure(server.endpoint, processes),
+                }
                 print(f"{number}/{ROUNDS}: {one}", flush=True)
                 runs.append(one)
     alone = [one for one in runs if one["processes"] == 1]
@@ -74,10 +81,21 @@ def run() -> dict[str, Any]:
                 ),
                 2,
             ),
+            "peer_times_as_much_by_two": round(
+                statistics.median(one["peer_times_as_much_by_two"] for one in pairs), 2
+            ),
             "peak_rss_mb": max(one["peak_rss_mb"] for one in alone),
         },
         "runs": runs,
     }
+
+
+def _times_as_much_by_two() -> float:
+    """Return how much more two processes decode in the same time that share nothing."""
+    with ProcessPoolExecutor(2) as pool:
+        alone = pool.submit(getrecords_decode.records_per_second).result()
+        both = [pool.submit(getrecords_decode.records_per_second) for _ in range(2)]
+        return round(sum(one.result() for one in both) / alone, 2)
 
 
 def _fill(folder: Path, endpoint: str) -> None:
