@@ -44,14 +44,3 @@ def test_newer_versions_are_asked_for_in_every_lock() -> None:
     assert len(locks) >= 4
     assert {name for name in locks if any(one.search(name) for one in patterns)} == locks
     assert {"dockerfile", "npm", "pep621"} <= set(settings["enabledManagers"])
-
-
-def test_no_lock_names_an_address() -> None:
-    found = {
-        path.name
-        for path in ROOT.glob("*.lock")
-        for line in path.read_text().splitlines()
-        if "://" in line
-    }
-
-    assert found == set()
