@@ -22,7 +22,7 @@ from messages import AggregateRows, Row
 from operators.event_time import iso_times
 from operators.figure_spec import Figure, Movers
 from operators.spec import Window
-from operators.watermarks import BEGINNING, END
+from operators.watermarks import END
 
 _US_PER_SECOND = 1_000_000
 
@@ -67,12 +67,12 @@ class Figures:
 
         Args:
             group: Its state key.
-            watermark_us: Its watermark. Before it has one, and when a finite input has ended,
-                there is no last minute to be shown.
+            watermark_us: Its watermark. When a finite input has ended, it is beyond all windows,
+                and what was shown last stays.
             found: What it has given out; rows are picked.
         """
         window = group.partition("/")[0]
-        if window not in self._shown or not BEGINNING < watermark_us < END:
+        if window not in self._shown or watermark_us >= END:
             return
         rows = [
             row

@@ -135,11 +135,20 @@ def test_windows_that_do_not_run_are_not_shown():
     assert not shown()
 
 
-@pytest.mark.parametrize("watermark_us", [BEGINNING, END])
-def test_before_the_first_watermark_and_after_the_end_of_input_nothing_is_shown(watermark_us: int):
+def test_until_every_group_has_a_watermark_nothing_is_shown():
     figures = of_trade(Figure("trade", ("events",)))
-    figures.take("trade/00", watermark_us, [rows(TRADE, 0, sold("a", "x", 3))])
-    assert set(shown().values()) == {0}
+    figures.take("trade/01", BEGINNING, [])
+    figures.take("trade/00", at(1), [rows(TRADE, 0, sold("a", "x", 3))])
+    assert shown()["shop", "trade", "events", ""] == 0
+    figures.take("trade/01", at(1), [])
+    assert shown()["shop", "trade", "events", ""] == 3
+
+
+def test_when_a_finite_input_has_ended_what_was_shown_last_stays():
+    figures = of_trade(Figure("trade", ("events",)))
+    figures.take("trade/00", at(1), [rows(TRADE, 0, sold("a", "x", 3))])
+    figures.take("trade/00", END, [rows(TRADE, 1, sold("a", "x", 4))])
+    assert shown()["shop", "trade", "events", ""] == 3
 
 
 def movers(most: int = 5) -> Figures:
