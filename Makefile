@@ -66,7 +66,7 @@ lint: $(READY) ## Check style, format and types
 bench: $(READY) ## Measure a case and write bench/results/CASE.json (CASE=seed_job)
 	@$(BIN)/python -m bench $(CASE) $(ARGS)
 
-docs: $(READY) ## Write docs/reference/ and the warehouse's SQL from the declarations in the code
+docs: $(READY) ## Write docs/reference/, boards and the warehouse's SQL from the declarations in the code
 	@$(BIN)/python docs/generate.py
 	@$(BIN)/python deploy/generate.py
 

@@ -1,14 +1,15 @@
-"""Write what deploy/ repeats of declarations: tables, names, boards. `make docs`.
+"""Write what deploy/ repeats of declarations: tables, names, boards, rules. `make docs`.
 
 What a row holds is declared once, in dataflows/; deploy/redshift/ and deploy/athena/ repeat it
-for a warehouse. Boards are declared beside their JSON, in deploy/grafana/. Tests fail while a file
-differs from what this would write.
+for a warehouse. Boards are declared beside their JSON, in deploy/grafana/; Kubernetes has the rules
+of Prometheus in a form of its own. Tests fail while a file differs from what this would write.
 """
 
 from __future__ import annotations
 
 import json
 import sys
+import textwrap
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -30,7 +31,7 @@ EVENTS = [events_of(one) for one in DOMAINS.values() if one.written is None]
 
 def main() -> None:
     """Write every file."""
-    for name, text in {**files(), **boards(), **templates()}.items():
+    for name, text in {**files(), **boards(), **rules(), **templates()}.items():
         (DEPLOY / name).parent.mkdir(exist_ok=True)
         (DEPLOY / name).write_text(text, encoding="utf-8")
         sys.stdout.write(f"deploy/{name}\n")
@@ -69,6 +70,25 @@ def boards() -> dict[str, str]:
         f"grafana/{board.name}.json": json.dumps(as_json(board), indent=2) + "\n"
         for board in BOARDS
     }
+
+
+def rules() -> dict[str, str]:
+    """Return the rules as Prometheus's operator on Kubernetes takes them, by path in deploy/."""
+    files = [DEPLOY / "prometheus" / name for name in ("recording.yml", "alerts.yml")]
+    groups = "".join(file.read_text(encoding="utf-8").partition("groups:\n")[2] for file in files)
+    return {"prometheus/kubernetes.yaml": _RULES + textwrap.indent(groups, "  ")}
+
+
+_RULES = """\
+# Written by `make docs` from recording.yml and alerts.yml: change those instead.
+apiVersion: monitoring.coreos.com/v1
+kind: PrometheusRule
+metadata:
+  name: kinewax
+  labels: {app.kubernetes.io/name: kinewax}
+spec:
+  groups:
+"""
 
 
 def templates() -> dict[str, str]:

@@ -14,6 +14,7 @@ import yaml
 
 from deploy import generate
 from metrics import METRICS
+from tests.deploy.manifests import kubectl
 from tests.deploy.prometheus import (
     alerts,
     filled_in,
@@ -157,3 +158,15 @@ def test_boards_and_alerts_agree_on_limits():
     assert len(limits) >= 5
     for series, limit in limits.items():
         assert lines[series][-1]["value"] in (limit, None), series
+
+
+@pytest.mark.deploy
+def test_kubernetes_gets_every_board():
+    folder = generate.DEPLOY / "grafana"
+    said = subprocess.run(
+        [kubectl(), "kustomize", folder], capture_output=True, text=True, check=True
+    )
+    made = yaml.safe_load(said.stdout)
+
+    assert made["metadata"]["labels"]["grafana_dashboard"] == "1"
+    assert {f"grafana/{name}": text for name, text in made["data"].items()} == generate.boards()

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from deploy import generate
 from tests.deploy.prometheus import (
     RULES,
     alerts,
@@ -97,3 +98,17 @@ def test_the_guide_names_every_alert():
 
     assert set(re.findall(r"\[(Kinewax\w+)\]", guide)) == {alert.name for alert in alerts()}
     assert f"{len(alerts())} alerts" in guide
+
+
+def test_kubernetes_gets_the_same_rules():
+    (name, text), *_ = generate.rules().items()
+    kept = (generate.DEPLOY / name).read_text()
+    manifest = yaml.safe_load(kept)
+    files = [yaml.safe_load((RULES / file).read_text()) for file in ("recording.yml", "alerts.yml")]
+
+    assert kept == text, "run `make docs` and commit deploy/prometheus/"
+    assert (manifest["apiVersion"], manifest["kind"]) == (
+        "monitoring.coreos.com/v1",
+        "PrometheusRule",
+    )
+    assert manifest["spec"]["groups"] == [group for file in files for group in file["groups"]]
