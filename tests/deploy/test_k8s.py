@@ -23,6 +23,7 @@ from service.supervisor import Plan
 from tests.deploy.manifests import (
     JOBS,
     OVERLAYS,
+    ROOT,
     SCANNERS,
     Object,
     container_of,
@@ -201,7 +202,9 @@ def test_settings_and_arguments_are_those_of_kinewax(
 ) -> None:
     found = objects(f"overlays/{name}")
     arguments = container_of(only(found, "StatefulSet"))["args"]
-    loaded = settings.load(environment=environment_of(found), domain=arguments[1]).settings
+    loaded = settings.load(
+        environment=environment_of(found), domain=find_domain(arguments[1])
+    ).settings
 
     assert arguments[0] == "run"
     assert find_domain(arguments[1]).name.replace("_", "-") == name.rsplit("-", 1)[0]
@@ -209,6 +212,19 @@ def test_settings_and_arguments_are_those_of_kinewax(
     assert "--source" in capsys.readouterr().out
     assert loaded.sinks.table
     assert loaded.cluster.host == "10.0.0.7"
+
+
+@pytest.mark.parametrize("name", [name for name in OVERLAYS if name.endswith("-small")])
+def test_names_are_those_that_the_template_makes(name: str) -> None:
+    found = objects(f"overlays/{name}")
+    _, domain, _, source, *_ = container_of(only(found, "StatefulSet"))["args"]
+    made = json.loads((ROOT / f"deploy/aws/parameters/{domain}.json").read_text())["Parameters"]
+    sinks = settings.load(environment=environment_of(found), domain=find_domain(domain)).settings
+
+    assert made.pop("Domain") == domain
+    assert f"kinesis://{made.pop('Stream')}" == source
+    own = {"SecondStream": "stream", "DeadLetters": "dead_letters"}
+    assert {one: getattr(sinks.sinks, own.get(one, one.lower())) for one in made} == made
 
 
 @pytest.mark.parametrize("name", OVERLAYS)
@@ -288,10 +304,8 @@ def test_probes_ask_what_the_admin_port_answers(tmp_path: Path) -> None:
 
     assert {one["path"] for one in probes.values()} | {"/metrics"} <= answered
     assert probes.keys() == {"startupProbe", "livenessProbe", "readinessProbe"}
-    assert {"name": "admin", "containerPort": 8080, "protocol": "TCP"} in container["ports"] or {
-        "name": "admin",
-        "containerPort": 8080,
-    } in container["ports"]
+    assert {one["port"] for one in probes.values()} == {"admin"}
+    assert {"name": "admin", "containerPort": 8080} in container["ports"]
     assert Plan(1, lambda _: []).drain_seconds < 60
 
 
@@ -326,7 +340,7 @@ def test_a_job_runs_a_command_of_kinewax_as_whom_may(
 
 def test_awss_package_of_kubectl_builds_the_same(tmp_path: Path) -> None:
     other = unpacked(tmp_path)
-    folder = Path(__file__).resolve().parents[2] / "deploy/k8s/overlays/ecommerce-large"
+    folder = ROOT / "deploy/k8s/overlays/ecommerce-large"
     built = subprocess.run(
         [other, "kustomize", folder], check=True, capture_output=True, text=True
     ).stdout

@@ -37,7 +37,10 @@ class Machine(Protocol):
 class Kubernetes:
     """The server; its StatefulSet is called as the manifests call it."""
 
-    def __init__(self, stateful_set: dict[str, Any], machine: Machine) -> None:
+    def __init__(
+        self, stateful_set: dict[str, Any], machine: Machine, namespace: str = NAMESPACE
+    ) -> None:
+        self._namespace = namespace
         self.requests: list[tuple[str, str]] = []
         self.authorizations: set[str | None] = set()
         self.forbidden = False
@@ -76,8 +79,8 @@ class Kubernetes:
             if self.forbidden:
                 return 403, {"message": "pods is forbidden: the account may not"}
             parts = urlsplit(path)
-            of_set = f"/apis/apps/v1/namespaces/{NAMESPACE}/statefulsets/{self.name}"
-            of_pods = f"/api/v1/namespaces/{NAMESPACE}/pods"
+            of_set = f"/apis/apps/v1/namespaces/{self._namespace}/statefulsets/{self.name}"
+            of_pods = f"/api/v1/namespaces/{self._namespace}/pods"
             if method == "GET" and parts.path == of_set:
                 answer = copy.deepcopy(self._set)
                 self._set["status"] |= {
