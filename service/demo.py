@@ -4,8 +4,10 @@ A local AWS server, a producer and the service each run as a child process and t
 the latter two through the public command line. A minute of events waits on the stream when the
 service starts (so that an aggregate's window closes during the demo); then live events come, with
 attacks among them. What was found is read back from the table, the queue and the bucket by a
-bystander (`service.outside`), and compared with what the producer says that it planted. Last, the
-domain's questions are asked of the bucket. A domain's plan says what is planted and how it is seen
+bystander (`service.outside`), and compared with what the producer says that it planted. All the
+while a stand-in for Firehose archives the raw stream (`service.raw_archive`); last, that archive is
+replayed, which must give what the service gave, and the domain's questions are asked of the bucket.
+A domain's plan says what is planted and how it is seen
 (`producers.demo_plans`); nothing here knows one domain from another.
 """
 
@@ -17,6 +19,7 @@ from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from random import Random
 from typing import Any, Protocol
 
 import orjson
@@ -28,7 +31,7 @@ from producers.demo_plans import Plan
 from service import demo_commands, settings, verdict
 from service.aws import Aws
 from service.children import Child, free_port, isolated
-from service.demo_commands import BUCKET, DemoOptions, names_of
+from service.demo_commands import BUCKET, RAW, REPLAY, DemoOptions, names_of
 from service.ledger import SUMMARY_NAME
 from service.local_aws import REGION, LocalAws, Resources, create
 from service.outside import (
@@ -43,6 +46,7 @@ from service.outside import (
     read_vitals,
     rows_in_bucket,
 )
+from service.raw_archive import Delivery, RawArchive, both
 from service.verdict import Verdict
 
 SHARDS = 4
@@ -55,7 +59,9 @@ _LAST_WORD_SECONDS = 30.0
 _PRODUCER_STOP_SECONDS = 10.0
 _SERVICE_STOP_SECONDS = 40.0
 _NOTICES_SECONDS = 3.0
+_REPLAY_SECONDS = 120.0
 _INSIGHTS_SECONDS = 60.0
+_ARCHIVE_EVERY_SECONDS = 10.0
 _SHOW_SECONDS = 0.25
 _METRICS_EVERY_SECONDS = 1.0
 _POLL_SECONDS = 0.05
@@ -119,6 +125,16 @@ def run_demo(options: DemoOptions, view: View) -> Verdict:
             TableWatcher(aws("dynamodb"), names.table, rule, plan.key, now_us)
         )
         queue = stack.enter_context(QueueReader(aws("sqs"), queue_url))
+        raw = stack.enter_context(
+            RawArchive(
+                aws("kinesis"),
+                options.stream,
+                both(aws("s3"), BUCKET, out),
+                Delivery(options.stream, RAW, most_seconds=_ARCHIVE_EVERY_SECONDS),
+                now_us,
+                Random(options.seed),
+            )
+        )
         view.step(f"starting the service with {options.processes} processes")
         admin_url = f"http://127.0.0.1:{free_port()}"
         service = _started(
@@ -157,6 +173,13 @@ def run_demo(options: DemoOptions, view: View) -> Verdict:
             how = "left no summary"
             raise service.failure(how)
         notices = _notices(queue, verdict.due(planted, rule))
+        view.step("replaying the raw archive")
+        raw.finish()
+        again = _started(
+            stack, Child("replay", demo_commands.replay(options, out, server.endpoint), out)
+        )
+        # 5 says that it differs from the live run, which is ours to report.
+        again.wait(_REPLAY_SECONDS, good=(0, 5))
         view.step("answering questions from the bucket")
         asked = demo_commands.insights(out, server.endpoint)
         answers = _started(stack, Child("insights", asked, out))
@@ -169,7 +192,10 @@ def run_demo(options: DemoOptions, view: View) -> Verdict:
             summary=_content(out / "results" / SUMMARY_NAME),
             sent=(live, waiting),
             notices=notices,
-            rows_in_bucket=rows_in_bucket(aws("s3"), BUCKET),
+            rows_in_bucket=rows_in_bucket(
+                aws("s3"), BUCKET, (names.aggregates, names.dead_letters)
+            ),
+            replayed=_content(out / REPLAY / SUMMARY_NAME)["run"]["replay"]["against"],
             seconds=time.monotonic() - began,
             out=out,
         )

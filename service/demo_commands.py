@@ -11,6 +11,10 @@ from producers.demo_plans import Plan
 from service import settings, verdict
 
 BUCKET = "kinewax-demo"
+RAW = "raw/"
+"""The prefix of the raw archive, in the bucket as in the demo's directory."""
+REPLAY = "replay"
+"""What the replay of it writes goes here, below the demo's directory."""
 BACKLOG_SECONDS = 60
 _BACKLOG_RATE = 50
 _DISORDER_SECONDS = 2
@@ -132,6 +136,22 @@ def live(options: DemoOptions, out: Path) -> list[str]:
         str(options.attackers),
         "--disorder",
         "500ms",
+    ]
+
+
+def replay(options: DemoOptions, out: Path, endpoint: str) -> list[str]:
+    """Replay the raw archive, and compare what comes out with what the service wrote."""
+    return [
+        "replay",
+        options.domain,
+        f"s3://{BUCKET}/{RAW}",
+        "--sinks",
+        (out / REPLAY).as_uri(),
+        "--against",
+        (out / "results").as_uri(),
+        "--endpoint-url",
+        endpoint,
+        *options.plan.run,
     ]
 
 

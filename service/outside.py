@@ -63,7 +63,7 @@ class Notice:
     body: dict[str, Any]  # whatever the JSON holds
 
 
-class _Watcher:
+class Watcher:
     """A thread that looks again and again; what goes wrong in it is raised by `check`."""
 
     def __init__(self, name: str) -> None:
@@ -76,6 +76,10 @@ class _Watcher:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def stop(self) -> None:
+        """Have it look no more; a second call does nothing."""
         self._ended.set()
         self._thread.join()
 
@@ -95,7 +99,7 @@ class _Watcher:
         raise NotImplementedError
 
 
-class TableWatcher(_Watcher):
+class TableWatcher(Watcher):
     """Scans the incidents table every 40 ms and remembers when each row of a rule was first there.
 
     Args:
@@ -161,7 +165,7 @@ def _scalar(attribute: Mapping[str, str]) -> str:
     return value
 
 
-class QueueReader(_Watcher):
+class QueueReader(Watcher):
     """Receives what the topic sends to its subscriber.
 
     Args:
@@ -192,24 +196,26 @@ class QueueReader(_Watcher):
             )
 
 
-def rows_in_bucket(s3: Any, bucket: str) -> dict[str, int]:
-    """Count the rows in a bucket, by the first part of their keys; each is a line of JSON.
+def rows_in_bucket(s3: Any, bucket: str, names: Iterable[str]) -> dict[str, int]:
+    """Count the rows that delivery streams left in a bucket; each is a line of JSON.
 
     A row too large for one record comes in numbered pieces and is one row all the same.
 
     Args:
         s3: boto3's client (untyped: made at run time).
         bucket: The bucket's name.
+        names: Of the delivery streams, each of which has a prefix of its own.
     """
     counts: Counter[str] = Counter()
-    for page in s3.get_paginator("list_objects_v2").paginate(Bucket=bucket):
-        for item in page.get("Contents", []):
-            content = s3.get_object(Bucket=bucket, Key=item["Key"])["Body"].read()
-            if content.startswith(b"\x1f\x8b"):
-                content = gzip.decompress(content)
-            for line in content.splitlines():
-                row = orjson.loads(line)  # half a line, or two in one, would be an error
-                counts[item["Key"].partition("/")[0]] += row.get("piece", 0) == 0
+    for name in names:
+        for page in s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=f"{name}/"):
+            for item in page.get("Contents", []):
+                content = s3.get_object(Bucket=bucket, Key=item["Key"])["Body"].read()
+                if content.startswith(b"\x1f\x8b"):
+                    content = gzip.decompress(content)
+                for line in content.splitlines():
+                    row = orjson.loads(line)  # half a line, or two in one, would be an error
+                    counts[name] += row.get("piece", 0) == 0
     return dict(counts)
 
 

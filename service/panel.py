@@ -138,6 +138,11 @@ def summarise(report: Verdict, console: Console) -> None:
     )
     notices = f"{report.notices} of {report.notices_due} notices reached the topic's subscriber"
     tell(report.notices >= report.notices_due, notices)
+    tell(
+        not report.replayed_otherwise,
+        f"the raw archive, replayed, gives {report.replayed_same:,} rows and incidents as they "
+        f"were, {report.replayed_otherwise:,} otherwise",
+    )
     if report.latency_p50_ms is not None:
         console.print(
             f"       alert latency, PutRecords of one event too many to the row in DynamoDB: "
@@ -164,8 +169,8 @@ def summarise(report: Verdict, console: Console) -> None:
         soft_wrap=True,
     )
     console.print(
-        f"{report.seconds:.0f} s in all; alerts, aggregates, dead letters, summary and logs are "
-        f"in {report.out}",
+        f"{report.seconds:.0f} s in all; alerts, aggregates, dead letters, summary, logs and the "
+        f"raw archive are in {report.out}",
         highlight=False,
         soft_wrap=True,
     )

@@ -45,6 +45,9 @@ class Verdict:
         notices_due: Attacks above the limit for notices.
         notice: One of the notices.
         rows_in_bucket: Rows in S3, by delivery stream.
+        replayed_same: Rows and final incidents that the replay of the raw archive gave again.
+        replayed_otherwise: Those that differ, or that only one of the two gave, and no late event
+            says why.
         seconds: How long it all took.
         out: Where its files are.
     """
@@ -66,13 +69,15 @@ class Verdict:
     notices_due: int
     notice: Notice | None
     rows_in_bucket: dict[str, int]
+    replayed_same: int
+    replayed_otherwise: int
     seconds: float
     out: str
 
     @property
     def ok(self) -> bool:
-        """Whether all attacks were found with their counts, nobody else, and all is accounted."""
-        wrong = self.missing or self.unexpected or self.wrong
+        """Whether all attacks and nobody else were found, all is accounted for, and repeatable."""
+        wrong = self.missing or self.unexpected or self.wrong or self.replayed_otherwise
         return self.planted > 0 and not wrong and self.balanced
 
 
@@ -130,6 +135,7 @@ def judge(
     sent: Sequence[Truth],
     notices: Mapping[str, Notice],
     rows_in_bucket: Mapping[str, int],
+    replayed: Truth,
     seconds: float,
     out: Path,
 ) -> Verdict:
@@ -144,6 +150,7 @@ def judge(
         sent: The producers' reports.
         notices: Different notices, by incident.
         rows_in_bucket: Rows in S3, by delivery stream.
+        replayed: What comparing the replay of the raw archive came to, as its summary has it.
         seconds: How long the demo took.
         out: Where its files are.
     """
@@ -173,6 +180,8 @@ def judge(
         notices_due=due(planted, rule),
         notice=next(iter(notices.values()), None),
         rows_in_bucket=dict(rows_in_bucket),
+        replayed_same=replayed["same"],
+        replayed_otherwise=sum(replayed[name] for name in ("different", "missing", "added")),
         seconds=round(seconds, 1),
         out=str(out),
     )

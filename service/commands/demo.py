@@ -42,8 +42,9 @@ def demo(
     """Watch a pipeline catch an attack: everything runs on this machine, about half a minute.
 
     A local AWS server, a producer and the service run as child processes. At the end, what was
-    found is compared with what was planted; the exit code is 0 when all of it was found, nobody
-    else was accused, and the ledger balances.
+    found is compared with what was planted, and the raw archive is replayed; the exit code is 0
+    when all of it was found, nobody else was accused, the ledger balances, and the replay gave the
+    same again.
     """
     if domain not in PLANS:
         msg = f"there is no demo of {domain!r}"

@@ -58,6 +58,9 @@ def test_the_demo_finds_all_attackers_and_nobody_else_and_the_ledger_balances(de
     assert report["notice"]["subject"].startswith("Possible DDoS detected, by user_id")
     assert report["rows_in_bucket"]["ecommerce-aggregates"] > 0
     assert report["rows_in_bucket"]["ecommerce-dead-letters"] == report["malformed"]
+    assert report["replayed_same"] > 0
+    assert report["replayed_otherwise"] == 0
+    assert list((tmp_path / "demo/raw").rglob("*.gz"))
     assert "<svg" in (tmp_path / "demo/insights.html").read_text()
     # What the files hold is what the bystander saw.
     alerts = [

@@ -46,6 +46,9 @@ def test_the_demo_of_a_domain_shows_its_own_alerts_aggregates_and_report(kinewax
     assert accused == {tuple(one[name] for name in plan.key) for one in planted}
     assert report["notice"]["body"]["domain"] == domain
     assert "  alert " in ended.stderr
+    # The archive of what was on the stream, replayed, gives the same again.
+    assert report["replayed_same"] > 0
+    assert report["replayed_otherwise"] == 0
     # Aggregates arrived in the bucket, and the page of answers was made of them.
     assert report["rows_in_bucket"][f"{domain}-aggregates"] > 0
     page = (out / "insights.html").read_text()

@@ -33,6 +33,8 @@ GOOD = Verdict(
     notices_due=2,
     notice=Notice("Possible DDoS detected", {"key": {"user_id": 7}}),
     rows_in_bucket={"aggregates": 12},
+    replayed_same=14,
+    replayed_otherwise=0,
     seconds=30.0,
     out="/tmp/somewhere",
 )
