@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import json
-import os
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,7 +23,6 @@ from tests.deploy.manifests import (
     JOBS,
     OVERLAYS,
     ROOT,
-    SCANNERS,
     Object,
     container_of,
     kubectl,
@@ -33,6 +31,7 @@ from tests.deploy.manifests import (
     text,
     unpacked,
 )
+from tests.deploy.scanners import findings
 from tests.fakes.kubernetes import NAMESPACE, Kubernetes, serving
 
 pytestmark = pytest.mark.deploy
@@ -87,23 +86,6 @@ def test_every_domain_has_every_size() -> None:
 # ---- security -----------------------------------------------------------------------------------
 
 
-def findings(path: Path) -> set[tuple[str, str]]:
-    """Return what checkov finds: check and resource. It asks nobody on the network."""
-    done = subprocess.run(
-        [
-            *(SCANNERS / "bin" / "checkov", "--framework", "kubernetes", "--quiet", "--compact"),
-            *("--skip-download", "--output", "json", "--soft-fail", "--file", path),
-        ],
-        check=True,
-        capture_output=True,
-        text=True,
-        env={**os.environ, "LOG_LEVEL": "ERROR"},
-    )
-    report = json.loads(done.stdout)
-    assert report["summary"]["passed"] > 10
-    return {(one["check_id"], one["resource"]) for one in report["results"]["failed_checks"]}
-
-
 def in_namespace(job: str) -> list[Object]:
     """Return a job as `kubectl -n` makes it, with what else is in the namespace."""
     found = objects("overlays/ecommerce-large")
@@ -116,7 +98,7 @@ def in_namespace(job: str) -> list[Object]:
 def test_checkov_finds_only_what_is_accepted(job: str, tmp_path: Path) -> None:
     path = tmp_path / "built.yaml"
     path.write_text(yaml.safe_dump_all(in_namespace(job)))
-    found = findings(path)
+    found = findings("kubernetes", path)
 
     of_service = {check for check, resource in found if resource.startswith("StatefulSet.")}
     assert of_service == set(ACCEPTED)
@@ -130,7 +112,7 @@ def test_checkov_finds_a_pod_that_may_do_more(tmp_path: Path) -> None:
     path = tmp_path / "built.yaml"
     path.write_text(yaml.safe_dump_all(found))
 
-    assert {"CKV_K8S_16", "CKV_K8S_22"} <= {check for check, _ in findings(path)}
+    assert {"CKV_K8S_16", "CKV_K8S_22"} <= {check for check, _ in findings("kubernetes", path)}
 
 
 def test_the_namespace_lets_restricted_pods_in_only() -> None:
