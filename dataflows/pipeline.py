@@ -146,7 +146,7 @@ def build_flow(
     filters = Filters(windows, texts)
     drops = Drops(domain.drops, texts)
     points = RecordPoints(of_events, domain.field_by_name, texts)
-    figures = Figures(domain.name, by_name.values(), domain.figures, domain.movers)
+    figures = Figures(domain.name, by_name.values(), domain.figures, domain.movers, clock)
 
     def intake(state: dict[str, Any] | None) -> Intake:
         return Intake(

@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from itertools import chain
 from typing import Protocol
 
 import numpy as np
@@ -30,7 +31,7 @@ _US_PER_SECOND = 1_000_000
 class Shown(Protocol):
     """What is made of a window's rows."""
 
-    def take(self, group: str, watermark_us: int, rows: Sequence[Row]) -> None:
+    def take(self, group: str, watermark_us: int, written: Sequence[AggregateRows]) -> None:
         """Take in what a group has written, and how far it is."""
 
 
@@ -42,6 +43,7 @@ class Figures:
         windows: The windows of the run.
         figures: What is declared.
         movers: What is declared.
+        clock: Now, in microseconds since the epoch.
     """
 
     def __init__(
@@ -50,13 +52,14 @@ class Figures:
         windows: Iterable[Window],
         figures: Iterable[Figure],
         movers: Iterable[Movers],
+        clock: Callable[[], int],
     ) -> None:
         by_name = {window.name: window for window in windows}
         self._shown: defaultdict[str, list[Shown]] = defaultdict(list)
         for figure in figures:
             if window := by_name.get(figure.window):
                 self._shown[window.name].append(
-                    _Sums(domain, window, figure) if window.key else _Latest(domain, figure)
+                    _Sums(domain, window, figure, clock) if window.key else _Latest(domain, figure)
                 )
         for one in movers:
             if window := by_name.get(one.window):
@@ -74,55 +77,61 @@ class Figures:
         window = group.partition("/")[0]
         if window not in self._shown or watermark_us >= END:
             return
-        rows = [
-            row
+        written = [
+            one
             for one in found
-            if isinstance(one, AggregateRows) and one.aggregate == window
-            for row in one.rows
+            if isinstance(one, AggregateRows) and one.aggregate == window and one.rows
         ]
         for shown in self._shown[window]:
-            shown.take(group, watermark_us, rows)
+            shown.take(group, watermark_us, written)
 
 
 class _Sums:
-    """Sums over the rows of the last window that all groups of the process have closed."""
+    """Sums over the rows of the last window that all groups of the process have closed.
 
-    def __init__(self, domain: str, window: Window, figure: Figure) -> None:
+    Rows are added up once a second at most, and only those of that window: a replay closes
+    thousands of windows a second.
+    """
+
+    def __init__(
+        self, domain: str, window: Window, figure: Figure, clock: Callable[[], int]
+    ) -> None:
         self._length_us = window.length_seconds * _US_PER_SECOND
         self._values = figure.values
         self._field = figure.by.field if figure.by else ""
-        parts = figure.by.choices if figure.by else ("",)
+        self._clock = clock
         self._gauges = {
             (value, of): metrics.aggregate_value.labels(domain, figure.window, value, of)
             for value in figure.values
-            for of in parts
+            for of in (figure.by.choices if figure.by else ("",))
         }
         self._watermarks_us: dict[str, int] = {}
-        self._sums: dict[str, defaultdict[tuple[str, str], float]] = {}
+        self._written: dict[str, list[Sequence[Row]]] = {}
+        self._due_us = 0
 
-    def take(self, group: str, watermark_us: int, rows: Sequence[Row]) -> None:
-        for row in rows:
-            if row.get("phase", "final") == "final":
-                sums = self._sums.setdefault(str(row["window_start"]), defaultdict(float))
-                of = str(row[self._field]) if self._field else ""
-                for value in self._values:
-                    sums[value, of] += _number(row[value])
-        before_us = self._closed_us()
+    def take(self, group: str, watermark_us: int, written: Sequence[AggregateRows]) -> None:
         self._watermarks_us[group] = watermark_us
-        if rows or self._closed_us() != before_us:
+        for one in written:
+            if _is_final(one):
+                start = str(one.rows[0]["window_start"])
+                self._written.setdefault(start, []).append(one.rows)
+        now_us = self._clock()
+        if now_us >= self._due_us:
+            self._due_us = now_us + _US_PER_SECOND
             self._show()
 
-    def _closed_us(self) -> int:
-        """Return when the last window began that all groups have closed."""
-        least_us = min(self._watermarks_us.values(), default=0)
-        return least_us // self._length_us * self._length_us - self._length_us
-
     def _show(self) -> None:
-        (start,) = iso_times(np.array([self._closed_us()]))  # as rows have it, of any year
-        self._sums = {at: sums for at, sums in self._sums.items() if at >= start}
-        sums = self._sums.get(start)
+        least_us = min(self._watermarks_us.values())
+        closed_us = least_us // self._length_us * self._length_us - self._length_us
+        (start,) = iso_times(np.array([closed_us]))  # as rows have it, of any year
+        self._written = {at: rows for at, rows in self._written.items() if at >= start}
+        sums: defaultdict[tuple[str, str], float] = defaultdict(float)
+        for row in chain.from_iterable(self._written.get(start, ())):
+            of = str(row[self._field]) if self._field else ""
+            for value in self._values:
+                sums[value, of] += _number(row[value])
         for key, gauge in self._gauges.items():
-            gauge.set(sums.get(key, 0.0) if sums else 0.0)
+            gauge.set(sums[key])
 
 
 class _Latest:
@@ -134,9 +143,9 @@ class _Latest:
             for value in figure.values
         }
 
-    def take(self, group: str, watermark_us: int, rows: Sequence[Row]) -> None:  # noqa: ARG002  # as of all
-        if rows:
-            latest = max(rows, key=lambda row: str(row["window_start"]))
+    def take(self, group: str, watermark_us: int, written: Sequence[AggregateRows]) -> None:  # noqa: ARG002  # as of all
+        if written:
+            latest = max((one.rows[0] for one in written), key=lambda row: str(row["window_start"]))
             for value, gauge in self._gauges.items():
                 gauge.set(_number(latest[value]))
 
@@ -152,13 +161,12 @@ class _Moves:
         self._before: tuple[str, dict[str, float]] | None = None  # its end, what each key had
         self._named: set[str] = set()
 
-    def take(self, group: str, watermark_us: int, rows: Sequence[Row]) -> None:  # noqa: ARG002  # as of all
-        windows: dict[tuple[str, str], dict[str, float]] = {}
-        for row in rows:
-            if row.get("phase", "final") == "final":
-                bounds = (str(row["window_start"]), str(row["window_end"]))
-                windows.setdefault(bounds, {})[str(row[self._key])] = _number(row[self._value])
-        for (start, end), values in sorted(windows.items()):
+    def take(self, group: str, watermark_us: int, written: Sequence[AggregateRows]) -> None:  # noqa: ARG002  # as of all
+        for one in written:
+            if not _is_final(one):
+                continue
+            start, end = (str(one.rows[0][name]) for name in ("window_start", "window_end"))
+            values = {str(row[self._key]): _number(row[self._value]) for row in one.rows}
             if self._before is not None:
                 before_end, before = self._before
                 self._show(before if before_end == start else {}, values)
@@ -174,6 +182,11 @@ class _Moves:
         for key, change in moved.items():
             metrics.mover_change.labels(*self._labels, key).set(change)
         self._named |= moved.keys()
+
+
+def _is_final(written: AggregateRows) -> bool:
+    """Return whether these are a closed window's rows; all of them are of one window."""
+    return written.rows[0].get("phase", "final") == "final"
 
 
 def _number(value: object) -> float:

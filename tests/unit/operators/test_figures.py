@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from itertools import count
 from typing import Any
 
 import pytest
@@ -55,6 +57,11 @@ def viewed(**views: int) -> list[dict[str, Any]]:
     return [{"brand": brand, "views": count} for brand, count in views.items()]
 
 
+def ticking() -> Callable[[], int]:
+    """Return a clock that is a second later each time."""
+    return count(1_000_000, 1_000_000).__next__
+
+
 def at(minutes: float) -> int:
     return START_US + int(minutes * MINUTE_US)
 
@@ -70,7 +77,7 @@ def moved() -> dict[str, float]:
 
 
 def of_trade(*figures: Figure) -> Figures:
-    return Figures("shop", [TRADE, VISITORS, BRANDS], figures, [])
+    return Figures("shop", [TRADE, VISITORS, BRANDS], figures, [], clock=ticking())
 
 
 def test_rows_of_all_groups_are_added_up_once_all_have_closed_the_window():
@@ -109,6 +116,19 @@ def test_when_several_windows_close_at_once_the_last_is_shown():
     assert shown()["shop", "trade", "events", ""] == 3
 
 
+def test_windows_that_close_within_a_second_are_added_up_once():
+    now_us = 1_000_000
+    trade = Figure("trade", ("events",))
+    figures = Figures("shop", [TRADE], [trade], [], clock=lambda: now_us)
+    for minute in range(50):
+        sale = sold("a", "x", minute + 1)
+        figures.take("trade/00", at(minute + 1), [rows(TRADE, minute, sale)])
+    assert shown()["shop", "trade", "events", ""] == 1
+    now_us += 1_000_000
+    figures.take("trade/00", at(50.5), [])
+    assert shown()["shop", "trade", "events", ""] == 50
+
+
 def test_only_the_declared_parts_of_a_key_have_series():
     figures = of_trade(Figure("trade", ("events",), by=Where("kind", ("view", "buy"))))
     sales = [sold("view", "x", 5), sold("view", "y", 2), sold("buy", "x", 1), sold("z", "x", 9)]
@@ -130,7 +150,7 @@ def test_of_a_window_without_a_key_the_row_of_the_open_one_counts():
 
 def test_windows_that_do_not_run_are_not_shown():
     trade, brands = Figure("trade", ("events",)), Movers("brands", "views")
-    figures = Figures("shop", [VISITORS], [trade], [brands])
+    figures = Figures("shop", [VISITORS], [trade], [brands], clock=ticking())
     figures.take("trade/00", at(1), [rows(TRADE, 0, sold("a", "x", 3))])
     assert not shown()
 
@@ -152,7 +172,7 @@ def test_when_a_finite_input_has_ended_what_was_shown_last_stays():
 
 
 def movers(most: int = 5) -> Figures:
-    return Figures("shop", [BRANDS], [], [Movers("brands", "views", most)])
+    return Figures("shop", [BRANDS], [], [Movers("brands", "views", most)], clock=ticking())
 
 
 def test_keys_that_gained_and_lost_most_are_named_with_what_changed():
