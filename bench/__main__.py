@@ -28,6 +28,7 @@ from bench import (
     nab,
     pipeline,
     pods,
+    reference_join,
     replay,
     shards,
 )
@@ -53,6 +54,7 @@ CASES: dict[str, tuple[str, Callable[[], dict[str, Any]]]] = {
         "16 shards of a server with ready replies, to alerts of the seed's job",
         kinesis_to_alerts.run,
     ),
+    "reference_join": ("a table joined to 2 M events, beside the same without", reference_join.run),
     "replay": ("40 gzip objects of a local S3, 2 M events counted by user", replay.run),
     "access_logs": ("lines of access logs to columns, beside Python's re", access_logs.run),
     "forest": ("points through the random cut forest, beside krcf", forest.run),

@@ -56,7 +56,7 @@ def run(*, windows: Sequence[str]) -> dict[str, Any]:
     for given in INPUTS:
         with tempfile.TemporaryDirectory(prefix="kinewax-bench-") as folder:
             events = Path(folder) / "events.jsonl"
-            facts = _generate(given, events)
+            facts = generate(given, events)
             for number in range(1, RUNS + 1):
                 one = {"input": given.name, **facts, **_measure(events, windows)}
                 print(
@@ -83,7 +83,7 @@ def run(*, windows: Sequence[str]) -> dict[str, Any]:
     }
 
 
-def _generate(given: Input, path: Path) -> dict[str, Any]:
+def generate(given: Input, path: Path) -> dict[str, Any]:
     """Write the events and count who acts in them."""
     print(f"{given.name}: generating {EVENTS:,} events", flush=True)
     kinewax(

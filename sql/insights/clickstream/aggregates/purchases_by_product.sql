@@ -8,4 +8,5 @@ SELECT
     SUM(amount) AS amount
 FROM clickstream_products_60s
 GROUP BY product
+HAVING SUM(checkouts) > 0
 ORDER BY purchases DESC, product

@@ -7,6 +7,6 @@ SELECT
     COUNT(*) AS purchases,
     SUM(amount) AS amount
 FROM clickstream_events
-WHERE event_type = 'checkout'
+WHERE event_type = 'checkout' AND product <> ''
 GROUP BY product
 ORDER BY purchases DESC, product
