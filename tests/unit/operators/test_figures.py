@@ -148,6 +148,18 @@ def test_of_a_window_without_a_key_the_row_of_the_open_one_counts():
     assert shown() == {("shop", "visitors", "visitors", ""): 4}
 
 
+def test_rows_of_an_open_window_are_in_no_sum_and_move_nobody():
+    figures = Figures(
+        "shop", [BRANDS], [Figure("brands", ("views",))], [Movers("brands", "views")], ticking()
+    )
+    for minute in range(2):
+        for phase, views in (("interim", 3), ("interim", 4), ("final", 5 + minute)):
+            row = {"phase": phase, "brand": "a", "views": views}
+            figures.take("brands/00", at(minute + 1), [rows(BRANDS, minute, row)])
+    assert shown() == {("shop", "brands", "views", ""): 6}
+    assert moved() == {"a": 1}
+
+
 def test_windows_that_do_not_run_are_not_shown():
     trade, brands = Figure("trade", ("events",)), Movers("brands", "views")
     figures = Figures("shop", [VISITORS], [trade], [brands], clock=ticking())
