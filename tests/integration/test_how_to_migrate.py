@@ -20,7 +20,14 @@ import pytest
 
 from dataflows.domain import Domain
 from messages import AggregateRows, Alert, Output, Reject
-from operators import feature_spec, reference_spec, session_spec, spec
+from operators import (
+    feature_spec,
+    filter_spec,
+    reference_spec,
+    session_spec,
+    spec,
+    value_spec,
+)
 from operators.reference import Table, table_of
 from tests.flow import outputs_of
 
@@ -44,7 +51,8 @@ def idiom(title: str) -> tuple[str, str]:
 
 def domain_of(python: str) -> Domain:
     """Make a domain of what the page declares."""
-    names = {**vars(spec), **vars(session_spec), **vars(feature_spec), **vars(reference_spec)}
+    vocabulary = (spec, value_spec, filter_spec, session_spec, feature_spec, reference_spec)
+    names = {name: value for part in vocabulary for name, value in vars(part).items()}
     declared: dict[str, Any] = {"windows": (), "rules": ()}
     exec(FRAME + python, names, declared)
     return Domain(name="trades", summary="Trades.", **declared)
@@ -275,7 +283,9 @@ def test_records_end_as_the_pre_processing_function_says(tmp_path: Path) -> None
     expected = Counter(names["preprocess"](line) for line in lines)
     assert expected == {"Ok": 51, "Dropped": 2, "ProcessingFailed": 4}
 
-    outputs = run(domain_of(python), lines, tmp_path)
+    domain = domain_of(python)
+    assert f"`dropped.{domain.drops[0].reason}`" in IDIOMS
+    outputs = run(domain, lines, tmp_path)
 
     counted = rows_of(outputs, ["trades"])
     assert sum(count * times for (count,), times in counted.items()) == expected["Ok"]
