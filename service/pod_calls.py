@@ -15,6 +15,8 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import http.client
+import secrets
 import urllib.error
 import urllib.request
 from collections.abc import Awaitable, Callable, Iterator, Sequence
@@ -34,6 +36,8 @@ if TYPE_CHECKING:
 _TIMEOUT_SECONDS = 2.0
 _SENDING_SECONDS = 300.0
 _DIGEST = "X-Content-SHA256"
+ARRIVING = ".arriving"
+"""How the name of a recovery file ends that isn't here whole yet."""
 
 T = TypeVar("T")
 _Handle = Callable[[Request], Awaitable[Response]]
@@ -101,8 +105,8 @@ class Caller:
         except urllib.error.HTTPError as error:
             msg = f"{address} answers {error.code}: {error.read(200).decode(errors='replace')}"
             raise OSError(msg) from error
-        except urllib.error.URLError as error:
-            msg = f"{address}: {error.reason}"
+        except (urllib.error.URLError, http.client.HTTPException) as error:
+            msg = f"{address}: {getattr(error, 'reason', None) or type(error).__name__}"
             raise OSError(msg) from error
 
 
@@ -144,15 +148,17 @@ def routes(pods: Pods) -> Sequence[Route]:
 
     async def part(request: Request) -> Response:
         number = request.path_params["number"]
-        draft = pods.directory / f"part-{number}.arriving"
+        draft = pods.directory / f"{secrets.token_hex(8)}{ARRIVING}"  # two may come at a time
         digest = hashlib.sha256()
         with draft.open("wb") as file:
             async for piece in request.stream():
                 digest.update(piece)
                 file.write(piece)
         if digest.hexdigest() != request.headers.get(_DIGEST):
+            draft.unlink()
             return Response("the file was damaged on its way", status_code=400)
         refused = pods.take(number, draft)
+        draft.unlink(missing_ok=True)
         return Response(refused, status_code=409 if refused else 204)
 
     found = [Route("/pods/parts/{number:int}", guarded(part), methods=["PUT"])]

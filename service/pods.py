@@ -26,7 +26,7 @@ from errors import SettingsError
 from service import layout, ledger, recovery, snapshots
 from service.cluster import Seat, free_ports
 from service.layout import Fields
-from service.pod_calls import Caller
+from service.pod_calls import ARRIVING, Caller
 from service.rounds import SILENT_SECONDS, Answer, Beat, Joining, Order, Round, Rounds, Share
 from service.settings import Cluster
 
@@ -119,6 +119,8 @@ class Pods:
         self._has_drained = False
         self._told: tuple[str, float] = ("", 0.0)
         self._hurry = threading.Event()
+        for left in store.path.glob(f"*{ARRIVING}"):
+            left.unlink()  # of a start that was cut off
         is_first = cluster.index == 0
         self.rounds = Rounds(len(cluster.pods), clock_us, time.monotonic) if is_first else None
         self._first: First = self.rounds or self._caller.first(cluster.pods[0])

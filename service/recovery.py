@@ -120,12 +120,11 @@ def take_part(directory: Path, number: int, draft: Path, *, in_use: bool) -> str
     Args:
         directory: The recovery directory.
         number: The file's number.
-        draft: What came, in the same directory.
+        draft: What came, in the same directory; moved where it is taken.
         in_use: Whether workers run on the directory.
     """
     part = directory / f"part-{number}.sqlite3"
     if part.exists() and snapshots.commit_of(part) >= snapshots.commit_of(draft):
-        draft.unlink()
         return ""
     if in_use:
         return "workers run here"

@@ -7,6 +7,8 @@ store. Where several pods are one service, the store is prepared when all have m
 
 from __future__ import annotations
 
+import hashlib
+import json
 import logging
 import os
 import sys
@@ -178,10 +180,25 @@ def _pods(job: Job, fields: Fields, store: Path) -> Pods:
             files,
             first=lambda: endpoints.prepare_files(job.settings.sinks, job.aggregates()),
         ),
-        same={"version": version(), "recovery_files": files},
+        same={
+            "version": version(),
+            "settings": _fingerprint(job),
+            "pods": ",".join(cluster.pods),
+            "recovery_files": files,
+        },
         processes=runtime.processes,
         clock_us=now_us,
     )
+
+
+def _fingerprint(job: Job) -> str:
+    """Return what differs where two pods would compute or write differently."""
+    content = job.as_json()
+    for own in ("cluster", "admin", "log"):
+        del content["settings"][own]
+    del content["settings"]["runtime"]["recovery"]
+    text = json.dumps(content, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
 def _facts_of(replay: Replay, store: Path) -> dict[str, object]:

@@ -198,7 +198,16 @@ def test_a_damaged_file_is_refused(make: Callable[..., Pods], tmp_path: Path) ->
     assert answer.status == 400
     assert b"damaged" in answer.read()
     connection.close()
-    assert parts(first) == []
+    assert list(first.directory.iterdir()) == []
+
+
+def test_what_a_start_that_was_cut_off_left_is_removed(
+    make: Callable[..., Pods], tmp_path: Path
+) -> None:
+    (tmp_path / "recovery-0").mkdir()
+    (tmp_path / "recovery-0" / "0123456789abcdef.arriving").write_bytes(b"half of it")
+
+    assert list(make(0).directory.iterdir()) == []
 
 
 def test_a_pod_that_is_told_to_stop_while_it_waits_starts_nothing(
