@@ -10,6 +10,7 @@ killed or stopped is started again at once: what Kubernetes needs to do so comes
 from __future__ import annotations
 
 import json
+import math
 import os
 import signal
 import statistics
@@ -32,6 +33,7 @@ _LOOK_SECONDS = 0.2
 _ASKED_AT_ONCE = 100  # DynamoDB's own limit
 _EVENTS = 6  # more than 5 in a window are an incident
 _SETTLE_SECONDS = 2.0
+_CALM_SECONDS = 15.0
 
 
 def run() -> dict[str, Any]:
@@ -47,6 +49,7 @@ def run() -> dict[str, Any]:
             _Traffic(aws) as traffic,
         ):
             pods.wait_until_ready()
+            time.sleep(_CALM_SECONDS)
             runs: list[dict[str, Any]] = [
                 {"disruption": name, "gap_seconds": _gap(pods, traffic, how, turn)}
                 for turn in range(_ROUNDS)
@@ -115,6 +118,7 @@ class _Traffic:
         self._sent: dict[int, float] = {}
         self._seen: dict[int, float] = {}
         self._windows: dict[int, int] = {}
+        self._disrupted = math.inf
         self._ending = threading.Event()
         self._threads = [
             threading.Thread(target=one, daemon=True) for one in (self._send, self._look)
@@ -141,6 +145,7 @@ class _Traffic:
 
     def latest(self, since: float, until: float) -> float:
         """Return the longest wait for one that was sent between two moments."""
+        self._disrupted = min(self._disrupted, since)
         waits = [
             self._seen[user] - sent
             for user, sent in [*self._sent.items()]
@@ -149,8 +154,12 @@ class _Traffic:
         return max(waits)
 
     def calm_seconds(self) -> float:
-        """Return the median wait."""
-        waits = [seen - self._sent[user] for user, seen in [*self._seen.items()]]
+        """Return the median wait of those that were sent before the first disruption."""
+        waits = [
+            seen - self._sent[user]
+            for user, seen in [*self._seen.items()]
+            if self._sent[user] < self._disrupted
+        ]
         return statistics.median(waits)
 
     def lost(self) -> int:

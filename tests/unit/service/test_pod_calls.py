@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from errors import SettingsError
-from service import snapshots
+from service import layout, snapshots
 from service.admin import Admin
 from service.children import free_port
 from service.pod_calls import Caller, routes
@@ -227,6 +227,38 @@ def test_two_pods_meet(make: Callable[..., Pods]) -> None:
 
     assert first._round_addresses == second._round_addresses == ("10.0.0.0:1", "10.0.0.1:1")
     assert (parts(first), parts(second)) == ([0, 2], [1, 3])
+
+
+def execute(path: Path, statement: str, *rows: tuple[object, ...]) -> None:
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.executemany(statement, rows)
+
+
+def test_what_was_never_committed_on_all_pods_is_removed_on_each(
+    make: Callable[..., Pods],
+) -> None:
+    pods = (make(0), make(1))
+    for index, pod in enumerate(pods):
+        snapshots.create(pod.directory, 4, index, 2)
+        path = pod.directory / f"part-{index}.sqlite3"
+        snaps = "INSERT INTO snaps (step_id, state_key, snap_epoch, ser_change) VALUES (?, ?, ?, ?)"
+        execute(path, snaps, *(("s", "k", epoch, b"") for epoch in (6, 7, 8)))
+        layout.write(pod.directory, layout.Layout({"stream": "s"}, 5))
+    part = pods[0].directory / "part-0.sqlite3"
+    fronts = "INSERT INTO fronts (ex_num, worker_index, worker_frontier) VALUES (?, ?, ?)"
+    exs = "INSERT INTO exs (ex_num, worker_count, resume_epoch) VALUES (?, ?, ?)"
+    execute(part, exs, (1, 2, 3))
+    execute(part, fronts, (1, 0, 9))
+    execute(pods[1].directory / "part-1.sqlite3", fronts, (1, 1, 7))
+
+    pods[1]._ask(("10.0.0.1:1",))
+    assert [pod._ask((f"10.0.0.{index}:1",)) for index, pod in enumerate(pods)] == ["", ""]
+
+    for index, pod in enumerate(pods):
+        with closing(sqlite3.connect(pod.directory / f"part-{index}.sqlite3")) as connection:
+            kept = connection.execute("SELECT snap_epoch FROM snaps").fetchall()
+        assert kept == [(6,)], "worker 1 had committed up to 7 only"
+        assert pod.started_at_us == 5
 
 
 @pytest.mark.parametrize(

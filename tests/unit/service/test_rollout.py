@@ -9,7 +9,7 @@ import pytest
 
 from errors import KinewaxError, MissingResourceError, SettingsError
 from service.kube import Kube
-from service.rollout import PODS, Operation
+from service.rollout import PODS, Operation, why_not_ready
 from tests.conftest import CommandLine
 from tests.fakes.kubernetes import NAMESPACE, Kubernetes, serving
 
@@ -133,6 +133,36 @@ def test_a_scale_that_was_cut_off_can_be_repeated() -> None:
         operation(url, []).scale(2)
 
     assert kubernetes.stateful_set["spec"]["replicas"] == 2
+
+
+@pytest.mark.parametrize(
+    ("pod", "why"),
+    [
+        (None, "isn't there yet"),
+        ({"uid": "old"}, "still drains"),
+        ({"revision": "1"}, "was made from an older template"),
+        ({"waiting": {"reason": "ImagePullBackOff"}}, "waits: ImagePullBackOff"),
+        ({"ready": "False"}, "isn't ready"),
+        ({}, ""),
+    ],
+)
+def test_a_pod_counts_when_it_is_new_and_reads(pod: dict[str, Any] | None, why: str) -> None:
+    found = (
+        None
+        if pod is None
+        else {
+            "metadata": {
+                "uid": pod.get("uid", "new"),
+                "labels": {"controller-revision-hash": pod.get("revision", "2")},
+            },
+            "status": {
+                "conditions": [{"type": "Ready", "status": pod.get("ready", "True")}],
+                "containerStatuses": [{"state": {"waiting": pod.get("waiting")}}],
+            },
+        }
+    )
+
+    assert why_not_ready(found, {"old": "kinewax-0"}, "2") == why
 
 
 def test_a_stateful_set_that_replaces_pods_one_by_one_is_refused() -> None:
