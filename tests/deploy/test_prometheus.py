@@ -10,6 +10,7 @@ import os
 import re
 import signal
 import time
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -51,10 +52,24 @@ class Watched:
     Attributes:
         prometheus: Asked for what it has scraped.
         shop: The service that can be ended.
+        market: Where the one that shows figures writes its rows.
     """
 
     prometheus: Prometheus
     shop: Service
+    market: Path
+
+    def figure(self, aggregate: str, value: str, of: str = "") -> float | None:
+        """Return what a figure is now; None where it isn't."""
+        labels = f'job="market", aggregate="{aggregate}", value="{value}", of="{of}"'
+        found = self.prometheus.query(f"kinewax_aggregate_value{{{labels}}}")
+        return found[0]["value"] if found else None
+
+    def rows(self, aggregate: str) -> list[dict[str, Any]]:
+        """Return the rows that were written of an aggregate."""
+        path = self.market / "aggregates" / f"{aggregate}.jsonl"
+        whole = path.read_text().rpartition("\n")[0]
+        return [json.loads(line) for line in whole.splitlines()]
 
 
 @pytest.fixture(scope="module")
@@ -88,7 +103,7 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
             stack.callback(feed.stop)
         lose_a_worker_and_its_position(prometheus, shop, proxy)
         subscribe_again(prometheus, forests)
-        yield Watched(prometheus, shop)
+        yield Watched(prometheus, shop, folder / "market")
 
 
 def shop_service(folder: Path, aws: Aws, proxy: FaultProxy) -> tuple[Service, str]:
@@ -252,6 +267,45 @@ def test_every_counter_has_counted_and_every_histogram_was_filled(watched: Watch
 
     assert len(questions) > 20
     assert not left, lines(left)
+
+
+def test_figures_of_the_shop_are_what_its_rows_say(watched: Watched):
+    def are_equal() -> bool:
+        minutes = watched.rows("trade")
+        start = max(row["window_start"] for row in minutes)
+        last = [row for row in minutes if row["window_start"] == start]
+        revenue = sum(row["revenue"] for row in last)
+        return watched.figure("trade", "revenue") == pytest.approx(revenue) and all(
+            watched.figure("trade", "events", kind)
+            == sum(row["events"] for row in last if row["event_type"] == kind)
+            for kind in ("view", "cart", "purchase")
+        )
+
+    def day_is_equal() -> bool:
+        return (
+            watched.figure("visitors_daily", "visitors")
+            == (watched.rows("visitors_daily")[-1]["visitors"])
+        )
+
+    wait_until(are_equal, "the last minute is shown", PATIENCE_SECONDS)
+    wait_until(day_is_equal, "the open day is shown", PATIENCE_SECONDS)
+
+
+def test_movers_are_those_between_the_last_two_hours(watched: Watched):
+    def changes() -> list[float]:
+        hours: defaultdict[str, Counter[str]] = defaultdict(Counter)
+        for row in watched.rows("categories_hourly"):
+            if row["phase"] == "final":
+                hours[row["window_start"]][row["category_code"]] = row["views"]
+        before, now = (hours[start] for start in sorted(hours)[-2:])
+        moved = sorted(now[key] - before[key] for key in before.keys() | now.keys())
+        return [change for change in (*moved[:5], *moved[-5:]) if change]
+
+    def shown() -> list[float]:
+        asked = 'kinewax_mover_change{job="market", aggregate="categories_hourly"}'
+        return sorted(one["value"] for one in watched.prometheus.query(asked))
+
+    wait_until(lambda: shown() == changes(), "the last hour's are shown", PATIENCE_SECONDS)
 
 
 def test_prometheus_evaluates_all_rules_without_an_error(watched: Watched):
