@@ -18,6 +18,7 @@ from typer.exceptions import TyperException
 from errors import KinewaxError, SettingsError
 from service.admin import version as installed_version
 from service.commands.check import check
+from service.commands.convert import convert
 from service.commands.demo import demo
 from service.commands.health import health
 from service.commands.insights import insights
@@ -62,6 +63,7 @@ def version() -> None:
 
 app.command()(run)
 app.command()(replay)
+app.command()(convert)
 app.command()(check)
 app.command()(health)
 app.command()(produce)
