@@ -11,6 +11,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 
 from service.children import free_port
@@ -87,10 +88,14 @@ class Pods:
         except OSError as error:
             return {"answering": str(error)}
 
+    def is_ready(self, index: int) -> bool:
+        """Tell whether a pod reads."""
+        return not self.failing(index)
+
     def wait_until_ready(self, indices: Sequence[int] | None = None) -> None:
         """Wait until all read."""
         for index in range(len(self.of)) if indices is None else indices:
-            wait_until(lambda index=index: not self.failing(index), f"pod {index} reads")
+            wait_until(partial(self.is_ready, index), f"pod {index} reads")
 
     def logs(self) -> str:
         """Return the end of every pod's log."""
