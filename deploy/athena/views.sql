@@ -31,7 +31,10 @@ FROM (
         users,
         CAST(REPLACE(REPLACE(emitted_at, 'T', ' '), 'Z', '') AS TIMESTAMP) AS emitted_at,
         partial,
-        ROW_NUMBER() OVER (PARTITION BY row_id, window_start ORDER BY REPLACE(emitted_at, 'Z', '') DESC) AS nth
+        ROW_NUMBER() OVER (
+            PARTITION BY row_id, window_start
+            ORDER BY REPLACE(emitted_at, 'Z', '') DESC, event_type DESC, category_code DESC, brand DESC, events DESC, revenue DESC, users DESC, partial DESC
+        ) AS nth
     FROM kinewax.ecommerce_rows
     WHERE domain = 'ecommerce' AND aggregate = 'trade'
 ) AS told
@@ -63,7 +66,10 @@ FROM (
         phase,
         CAST(REPLACE(REPLACE(emitted_at, 'T', ' '), 'Z', '') AS TIMESTAMP) AS emitted_at,
         partial,
-        ROW_NUMBER() OVER (PARTITION BY row_id, window_start ORDER BY REPLACE(emitted_at, 'Z', '') DESC) AS nth
+        ROW_NUMBER() OVER (
+            PARTITION BY row_id, window_start
+            ORDER BY REPLACE(emitted_at, 'Z', '') DESC, phase, events DESC, visitors DESC, visitors_approx DESC, partial DESC
+        ) AS nth
     FROM kinewax.ecommerce_rows
     WHERE domain = 'ecommerce' AND aggregate = 'visitors_daily'
 ) AS told
@@ -101,7 +107,10 @@ FROM (
         phase,
         CAST(REPLACE(REPLACE(emitted_at, 'T', ' '), 'Z', '') AS TIMESTAMP) AS emitted_at,
         partial,
-        ROW_NUMBER() OVER (PARTITION BY row_id, window_start ORDER BY REPLACE(emitted_at, 'Z', '') DESC) AS nth
+        ROW_NUMBER() OVER (
+            PARTITION BY row_id, window_start
+            ORDER BY REPLACE(emitted_at, 'Z', '') DESC, phase, user_id DESC, product_id DESC, carts DESC, purchases DESC, revenue DESC, abandoned DESC, partial DESC
+        ) AS nth
     FROM kinewax.ecommerce_rows
     WHERE domain = 'ecommerce' AND aggregate = 'carts_daily'
 ) AS told
@@ -139,7 +148,10 @@ FROM (
         phase,
         CAST(REPLACE(REPLACE(emitted_at, 'T', ' '), 'Z', '') AS TIMESTAMP) AS emitted_at,
         partial,
-        ROW_NUMBER() OVER (PARTITION BY row_id, window_start ORDER BY REPLACE(emitted_at, 'Z', '') DESC) AS nth
+        ROW_NUMBER() OVER (
+            PARTITION BY row_id, window_start
+            ORDER BY REPLACE(emitted_at, 'Z', '') DESC, phase, category_code DESC, events DESC, views DESC, carts DESC, purchases DESC, revenue DESC, partial DESC
+        ) AS nth
     FROM kinewax.ecommerce_rows
     WHERE domain = 'ecommerce' AND aggregate = 'categories_hourly'
 ) AS told
@@ -175,7 +187,10 @@ FROM (
         phase,
         CAST(REPLACE(REPLACE(emitted_at, 'T', ' '), 'Z', '') AS TIMESTAMP) AS emitted_at,
         partial,
-        ROW_NUMBER() OVER (PARTITION BY row_id, window_start ORDER BY REPLACE(emitted_at, 'Z', '') DESC) AS nth
+        ROW_NUMBER() OVER (
+            PARTITION BY row_id, window_start
+            ORDER BY REPLACE(emitted_at, 'Z', '') DESC, phase, brand DESC, views DESC, carts DESC, purchases DESC, revenue DESC, partial DESC
+        ) AS nth
     FROM kinewax.ecommerce_rows
     WHERE domain = 'ecommerce' AND aggregate = 'brands_daily'
 ) AS told
@@ -211,7 +226,10 @@ FROM (
         phase,
         CAST(REPLACE(REPLACE(emitted_at, 'T', ' '), 'Z', '') AS TIMESTAMP) AS emitted_at,
         partial,
-        ROW_NUMBER() OVER (PARTITION BY row_id, window_start ORDER BY REPLACE(emitted_at, 'Z', '') DESC) AS nth
+        ROW_NUMBER() OVER (
+            PARTITION BY row_id, window_start
+            ORDER BY REPLACE(emitted_at, 'Z', '') DESC, phase, product_id DESC, views DESC, carts DESC, purchases DESC, revenue DESC, partial DESC
+        ) AS nth
     FROM kinewax.ecommerce_rows
     WHERE domain = 'ecommerce' AND aggregate = 'products_daily'
 ) AS told
@@ -261,7 +279,10 @@ FROM (
         phase,
         CAST(REPLACE(REPLACE(emitted_at, 'T', ' '), 'Z', '') AS TIMESTAMP) AS emitted_at,
         partial,
-        ROW_NUMBER() OVER (PARTITION BY row_id, window_start ORDER BY REPLACE(emitted_at, 'Z', '') DESC) AS nth
+        ROW_NUMBER() OVER (
+            PARTITION BY row_id, window_start
+            ORDER BY REPLACE(emitted_at, 'Z', '') DESC, phase, user_session DESC, user_id DESC, events DESC, views DESC, carts DESC, removes DESC, purchases DESC, revenue DESC, first_category DESC, last_category DESC, last_seen DESC, abandoned DESC, partial DESC
+        ) AS nth
     FROM kinewax.ecommerce_rows
     WHERE domain = 'ecommerce' AND aggregate = 'journeys'
 ) AS told
@@ -299,7 +320,10 @@ FROM (
         paths,
         CAST(REPLACE(REPLACE(emitted_at, 'T', ' '), 'Z', '') AS TIMESTAMP) AS emitted_at,
         partial,
-        ROW_NUMBER() OVER (PARTITION BY row_id, window_start ORDER BY REPLACE(emitted_at, 'Z', '') DESC) AS nth
+        ROW_NUMBER() OVER (
+            PARTITION BY row_id, window_start
+            ORDER BY REPLACE(emitted_at, 'Z', '') DESC, vhost DESC, requests DESC, bytes DESC, errors_4xx DESC, errors_5xx DESC, clients DESC, paths DESC, partial DESC
+        ) AS nth
     FROM kinewax.access_logs_rows
     WHERE domain = 'access_logs' AND aggregate = 'traffic_10s'
 ) AS told
@@ -337,7 +361,10 @@ FROM (
         paths,
         CAST(REPLACE(REPLACE(emitted_at, 'T', ' '), 'Z', '') AS TIMESTAMP) AS emitted_at,
         partial,
-        ROW_NUMBER() OVER (PARTITION BY row_id, window_start ORDER BY REPLACE(emitted_at, 'Z', '') DESC) AS nth
+        ROW_NUMBER() OVER (
+            PARTITION BY row_id, window_start
+            ORDER BY REPLACE(emitted_at, 'Z', '') DESC, vhost DESC, requests DESC, bytes DESC, errors_4xx DESC, errors_5xx DESC, clients DESC, paths DESC, partial DESC
+        ) AS nth
     FROM kinewax.access_logs_rows
     WHERE domain = 'access_logs' AND aggregate = 'traffic_60s'
 ) AS told
@@ -369,7 +396,10 @@ FROM (
         bytes,
         CAST(REPLACE(REPLACE(emitted_at, 'T', ' '), 'Z', '') AS TIMESTAMP) AS emitted_at,
         partial,
-        ROW_NUMBER() OVER (PARTITION BY row_id, window_start ORDER BY REPLACE(emitted_at, 'Z', '') DESC) AS nth
+        ROW_NUMBER() OVER (
+            PARTITION BY row_id, window_start
+            ORDER BY REPLACE(emitted_at, 'Z', '') DESC, status DESC, method DESC, requests DESC, bytes DESC, partial DESC
+        ) AS nth
     FROM kinewax.access_logs_rows
     WHERE domain = 'access_logs' AND aggregate = 'statuses_60s'
 ) AS told
@@ -399,7 +429,10 @@ FROM (
         bytes,
         CAST(REPLACE(REPLACE(emitted_at, 'T', ' '), 'Z', '') AS TIMESTAMP) AS emitted_at,
         partial,
-        ROW_NUMBER() OVER (PARTITION BY row_id, window_start ORDER BY REPLACE(emitted_at, 'Z', '') DESC) AS nth
+        ROW_NUMBER() OVER (
+            PARTITION BY row_id, window_start
+            ORDER BY REPLACE(emitted_at, 'Z', '') DESC, path DESC, requests DESC, bytes DESC, partial DESC
+        ) AS nth
     FROM kinewax.access_logs_rows
     WHERE domain = 'access_logs' AND aggregate = 'pages_60s'
 ) AS told
@@ -429,7 +462,10 @@ FROM (
         bytes,
         CAST(REPLACE(REPLACE(emitted_at, 'T', ' '), 'Z', '') AS TIMESTAMP) AS emitted_at,
         partial,
-        ROW_NUMBER() OVER (PARTITION BY row_id, window_start ORDER BY REPLACE(emitted_at, 'Z', '') DESC) AS nth
+        ROW_NUMBER() OVER (
+            PARTITION BY row_id, window_start
+            ORDER BY REPLACE(emitted_at, 'Z', '') DESC, agent DESC, requests DESC, bytes DESC, partial DESC
+        ) AS nth
     FROM kinewax.access_logs_rows
     WHERE domain = 'access_logs' AND aggregate = 'agents_60s'
 ) AS told
@@ -459,7 +495,10 @@ FROM (
         bytes,
         CAST(REPLACE(REPLACE(emitted_at, 'T', ' '), 'Z', '') AS TIMESTAMP) AS emitted_at,
         partial,
-        ROW_NUMBER() OVER (PARTITION BY row_id, window_start ORDER BY REPLACE(emitted_at, 'Z', '') DESC) AS nth
+        ROW_NUMBER() OVER (
+            PARTITION BY row_id, window_start
+            ORDER BY REPLACE(emitted_at, 'Z', '') DESC, referrer DESC, requests DESC, bytes DESC, partial DESC
+        ) AS nth
     FROM kinewax.access_logs_rows
     WHERE domain = 'access_logs' AND aggregate = 'referrers_60s'
 ) AS told
@@ -501,7 +540,10 @@ FROM (
         grade,
         CAST(REPLACE(REPLACE(emitted_at, 'T', ' '), 'Z', '') AS TIMESTAMP) AS emitted_at,
         partial,
-        ROW_NUMBER() OVER (PARTITION BY row_id, window_start ORDER BY REPLACE(emitted_at, 'Z', '') DESC) AS nth
+        ROW_NUMBER() OVER (
+            PARTITION BY row_id, window_start
+            ORDER BY REPLACE(emitted_at, 'Z', '') DESC, requests_a_second DESC, error_share_5xx DESC, error_share_4xx DESC, clients DESC, new_clients DESC, client_entropy DESC, path_entropy DESC, score DESC, grade DESC, partial DESC
+        ) AS nth
     FROM kinewax.access_logs_rows
     WHERE domain = 'access_logs' AND aggregate = 'unusual_traffic'
 ) AS told
@@ -537,7 +579,10 @@ FROM (
         customers,
         CAST(REPLACE(REPLACE(emitted_at, 'T', ' '), 'Z', '') AS TIMESTAMP) AS emitted_at,
         partial,
-        ROW_NUMBER() OVER (PARTITION BY row_id, window_start ORDER BY REPLACE(emitted_at, 'Z', '') DESC) AS nth
+        ROW_NUMBER() OVER (
+            PARTITION BY row_id, window_start
+            ORDER BY REPLACE(emitted_at, 'Z', '') DESC, events DESC, searches DESC, views DESC, carts DESC, checkouts DESC, customers DESC, partial DESC
+        ) AS nth
     FROM kinewax.clickstream_rows
     WHERE domain = 'clickstream' AND aggregate = 'funnel_60s'
 ) AS told
@@ -573,7 +618,10 @@ FROM (
         CAST(amount AS DECIMAL(19, 2)) AS amount,
         CAST(REPLACE(REPLACE(emitted_at, 'T', ' '), 'Z', '') AS TIMESTAMP) AS emitted_at,
         partial,
-        ROW_NUMBER() OVER (PARTITION BY row_id, window_start ORDER BY REPLACE(emitted_at, 'Z', '') DESC) AS nth
+        ROW_NUMBER() OVER (
+            PARTITION BY row_id, window_start
+            ORDER BY REPLACE(emitted_at, 'Z', '') DESC, product DESC, searches DESC, views DESC, carts DESC, checkouts DESC, amount DESC, partial DESC
+        ) AS nth
     FROM kinewax.clickstream_rows
     WHERE domain = 'clickstream' AND aggregate = 'products_60s'
 ) AS told
@@ -607,7 +655,10 @@ FROM (
         mean_amount,
         CAST(REPLACE(REPLACE(emitted_at, 'T', ' '), 'Z', '') AS TIMESTAMP) AS emitted_at,
         partial,
-        ROW_NUMBER() OVER (PARTITION BY row_id, window_start ORDER BY REPLACE(emitted_at, 'Z', '') DESC) AS nth
+        ROW_NUMBER() OVER (
+            PARTITION BY row_id, window_start
+            ORDER BY REPLACE(emitted_at, 'Z', '') DESC, country_code DESC, events DESC, checkouts DESC, amount DESC, mean_amount DESC, partial DESC
+        ) AS nth
     FROM kinewax.clickstream_rows
     WHERE domain = 'clickstream' AND aggregate = 'countries_60s'
 ) AS told
@@ -639,7 +690,10 @@ FROM (
         CAST(amount AS DECIMAL(19, 2)) AS amount,
         CAST(REPLACE(REPLACE(emitted_at, 'T', ' '), 'Z', '') AS TIMESTAMP) AS emitted_at,
         partial,
-        ROW_NUMBER() OVER (PARTITION BY row_id, window_start ORDER BY REPLACE(emitted_at, 'Z', '') DESC) AS nth
+        ROW_NUMBER() OVER (
+            PARTITION BY row_id, window_start
+            ORDER BY REPLACE(emitted_at, 'Z', '') DESC, gender DESC, events DESC, checkouts DESC, amount DESC, partial DESC
+        ) AS nth
     FROM kinewax.clickstream_rows
     WHERE domain = 'clickstream' AND aggregate = 'genders_60s'
 ) AS told
@@ -671,7 +725,10 @@ FROM (
         CAST(amount AS DECIMAL(19, 2)) AS amount,
         CAST(REPLACE(REPLACE(emitted_at, 'T', ' '), 'Z', '') AS TIMESTAMP) AS emitted_at,
         partial,
-        ROW_NUMBER() OVER (PARTITION BY row_id, window_start ORDER BY REPLACE(emitted_at, 'Z', '') DESC) AS nth
+        ROW_NUMBER() OVER (
+            PARTITION BY row_id, window_start
+            ORDER BY REPLACE(emitted_at, 'Z', '') DESC, traffic_origin DESC, events DESC, checkouts DESC, amount DESC, partial DESC
+        ) AS nth
     FROM kinewax.clickstream_rows
     WHERE domain = 'clickstream' AND aggregate = 'origins_60s'
 ) AS told
@@ -707,7 +764,10 @@ FROM (
         bytes_changed,
         CAST(REPLACE(REPLACE(emitted_at, 'T', ' '), 'Z', '') AS TIMESTAMP) AS emitted_at,
         partial,
-        ROW_NUMBER() OVER (PARTITION BY row_id, window_start ORDER BY REPLACE(emitted_at, 'Z', '') DESC) AS nth
+        ROW_NUMBER() OVER (
+            PARTITION BY row_id, window_start
+            ORDER BY REPLACE(emitted_at, 'Z', '') DESC, wiki DESC, type DESC, changes DESC, bot_changes DESC, users DESC, bytes_changed DESC, partial DESC
+        ) AS nth
     FROM kinewax.wiki_rows
     WHERE domain = 'wiki' AND aggregate = 'changes_10s'
 ) AS told
@@ -743,7 +803,10 @@ FROM (
         bytes_changed,
         CAST(REPLACE(REPLACE(emitted_at, 'T', ' '), 'Z', '') AS TIMESTAMP) AS emitted_at,
         partial,
-        ROW_NUMBER() OVER (PARTITION BY row_id, window_start ORDER BY REPLACE(emitted_at, 'Z', '') DESC) AS nth
+        ROW_NUMBER() OVER (
+            PARTITION BY row_id, window_start
+            ORDER BY REPLACE(emitted_at, 'Z', '') DESC, wiki DESC, type DESC, changes DESC, bot_changes DESC, users DESC, bytes_changed DESC, partial DESC
+        ) AS nth
     FROM kinewax.wiki_rows
     WHERE domain = 'wiki' AND aggregate = 'changes_60s'
 ) AS told
@@ -779,7 +842,10 @@ FROM (
         grade,
         CAST(REPLACE(REPLACE(emitted_at, 'T', ' '), 'Z', '') AS TIMESTAMP) AS emitted_at,
         partial,
-        ROW_NUMBER() OVER (PARTITION BY row_id, window_start ORDER BY REPLACE(emitted_at, 'Z', '') DESC) AS nth
+        ROW_NUMBER() OVER (
+            PARTITION BY row_id, window_start
+            ORDER BY REPLACE(emitted_at, 'Z', '') DESC, edits_a_second DESC, new_pages_a_second DESC, bytes_a_second DESC, bot_share DESC, score DESC, grade DESC, partial DESC
+        ) AS nth
     FROM kinewax.wiki_rows
     WHERE domain = 'wiki' AND aggregate = 'unusual_editing'
 ) AS told

@@ -65,7 +65,10 @@ FROM (
         users,
         emitted_at,
         partial,
-        ROW_NUMBER() OVER (PARTITION BY row_id, window_start ORDER BY emitted_at DESC) AS nth
+        ROW_NUMBER() OVER (
+            PARTITION BY row_id, window_start
+            ORDER BY emitted_at DESC, event_type DESC, category_code DESC, brand DESC, events DESC, revenue DESC, users DESC, partial DESC
+        ) AS nth
     FROM kinewax.ecommerce_rows
     WHERE domain = 'ecommerce' AND aggregate = 'trade'
 ) AS told
@@ -97,7 +100,10 @@ FROM (
         phase,
         emitted_at,
         partial,
-        ROW_NUMBER() OVER (PARTITION BY row_id, window_start ORDER BY emitted_at DESC) AS nth
+        ROW_NUMBER() OVER (
+            PARTITION BY row_id, window_start
+            ORDER BY emitted_at DESC, phase, events DESC, visitors DESC, visitors_approx DESC, partial DESC
+        ) AS nth
     FROM kinewax.ecommerce_rows
     WHERE domain = 'ecommerce' AND aggregate = 'visitors_daily'
 ) AS told
@@ -135,7 +141,10 @@ FROM (
         phase,
         emitted_at,
         partial,
-        ROW_NUMBER() OVER (PARTITION BY row_id, window_start ORDER BY emitted_at DESC) AS nth
+        ROW_NUMBER() OVER (
+            PARTITION BY row_id, window_start
+            ORDER BY emitted_at DESC, phase, user_id DESC, product_id DESC, carts DESC, purchases DESC, revenue DESC, abandoned DESC, partial DESC
+        ) AS nth
     FROM kinewax.ecommerce_rows
     WHERE domain = 'ecommerce' AND aggregate = 'carts_daily'
 ) AS told
@@ -173,7 +182,10 @@ FROM (
         phase,
         emitted_at,
         partial,
-        ROW_NUMBER() OVER (PARTITION BY row_id, window_start ORDER BY emitted_at DESC) AS nth
+        ROW_NUMBER() OVER (
+            PARTITION BY row_id, window_start
+            ORDER BY emitted_at DESC, phase, category_code DESC, events DESC, views DESC, carts DESC, purchases DESC, revenue DESC, partial DESC
+        ) AS nth
     FROM kinewax.ecommerce_rows
     WHERE domain = 'ecommerce' AND aggregate = 'categories_hourly'
 ) AS told
@@ -209,7 +221,10 @@ FROM (
         phase,
         emitted_at,
         partial,
-        ROW_NUMBER() OVER (PARTITION BY row_id, window_start ORDER BY emitted_at DESC) AS nth
+        ROW_NUMBER() OVER (
+            PARTITION BY row_id, window_start
+            ORDER BY emitted_at DESC, phase, brand DESC, views DESC, carts DESC, purchases DESC, revenue DESC, partial DESC
+        ) AS nth
     FROM kinewax.ecommerce_rows
     WHERE domain = 'ecommerce' AND aggregate = 'brands_daily'
 ) AS told
@@ -245,7 +260,10 @@ FROM (
         phase,
         emitted_at,
         partial,
-        ROW_NUMBER() OVER (PARTITION BY row_id, window_start ORDER BY emitted_at DESC) AS nth
+        ROW_NUMBER() OVER (
+            PARTITION BY row_id, window_start
+            ORDER BY emitted_at DESC, phase, product_id DESC, views DESC, carts DESC, purchases DESC, revenue DESC, partial DESC
+        ) AS nth
     FROM kinewax.ecommerce_rows
     WHERE domain = 'ecommerce' AND aggregate = 'products_daily'
 ) AS told
@@ -295,7 +313,10 @@ FROM (
         phase,
         emitted_at,
         partial,
-        ROW_NUMBER() OVER (PARTITION BY row_id, window_start ORDER BY emitted_at DESC) AS nth
+        ROW_NUMBER() OVER (
+            PARTITION BY row_id, window_start
+            ORDER BY emitted_at DESC, phase, user_session DESC, user_id DESC, events DESC, views DESC, carts DESC, removes DESC, purchases DESC, revenue DESC, first_category DESC, last_category DESC, last_seen DESC, abandoned DESC, partial DESC
+        ) AS nth
     FROM kinewax.ecommerce_rows
     WHERE domain = 'ecommerce' AND aggregate = 'journeys'
 ) AS told
@@ -365,7 +386,10 @@ FROM (
         paths,
         emitted_at,
         partial,
-        ROW_NUMBER() OVER (PARTITION BY row_id, window_start ORDER BY emitted_at DESC) AS nth
+        ROW_NUMBER() OVER (
+            PARTITION BY row_id, window_start
+            ORDER BY emitted_at DESC, vhost DESC, requests DESC, bytes DESC, errors_4xx DESC, errors_5xx DESC, clients DESC, paths DESC, partial DESC
+        ) AS nth
     FROM kinewax.access_logs_rows
     WHERE domain = 'access_logs' AND aggregate = 'traffic_10s'
 ) AS told
@@ -403,7 +427,10 @@ FROM (
         paths,
         emitted_at,
         partial,
-        ROW_NUMBER() OVER (PARTITION BY row_id, window_start ORDER BY emitted_at DESC) AS nth
+        ROW_NUMBER() OVER (
+            PARTITION BY row_id, window_start
+            ORDER BY emitted_at DESC, vhost DESC, requests DESC, bytes DESC, errors_4xx DESC, errors_5xx DESC, clients DESC, paths DESC, partial DESC
+        ) AS nth
     FROM kinewax.access_logs_rows
     WHERE domain = 'access_logs' AND aggregate = 'traffic_60s'
 ) AS told
@@ -435,7 +462,10 @@ FROM (
         bytes,
         emitted_at,
         partial,
-        ROW_NUMBER() OVER (PARTITION BY row_id, window_start ORDER BY emitted_at DESC) AS nth
+        ROW_NUMBER() OVER (
+            PARTITION BY row_id, window_start
+            ORDER BY emitted_at DESC, status DESC, method DESC, requests DESC, bytes DESC, partial DESC
+        ) AS nth
     FROM kinewax.access_logs_rows
     WHERE domain = 'access_logs' AND aggregate = 'statuses_60s'
 ) AS told
@@ -465,7 +495,10 @@ FROM (
         bytes,
         emitted_at,
         partial,
-        ROW_NUMBER() OVER (PARTITION BY row_id, window_start ORDER BY emitted_at DESC) AS nth
+        ROW_NUMBER() OVER (
+            PARTITION BY row_id, window_start
+            ORDER BY emitted_at DESC, path DESC, requests DESC, bytes DESC, partial DESC
+        ) AS nth
     FROM kinewax.access_logs_rows
     WHERE domain = 'access_logs' AND aggregate = 'pages_60s'
 ) AS told
@@ -495,7 +528,10 @@ FROM (
         bytes,
         emitted_at,
         partial,
-        ROW_NUMBER() OVER (PARTITION BY row_id, window_start ORDER BY emitted_at DESC) AS nth
+        ROW_NUMBER() OVER (
+            PARTITION BY row_id, window_start
+            ORDER BY emitted_at DESC, agent DESC, requests DESC, bytes DESC, partial DESC
+        ) AS nth
     FROM kinewax.access_logs_rows
     WHERE domain = 'access_logs' AND aggregate = 'agents_60s'
 ) AS told
@@ -525,7 +561,10 @@ FROM (
         bytes,
         emitted_at,
         partial,
-        ROW_NUMBER() OVER (PARTITION BY row_id, window_start ORDER BY emitted_at DESC) AS nth
+        ROW_NUMBER() OVER (
+            PARTITION BY row_id, window_start
+            ORDER BY emitted_at DESC, referrer DESC, requests DESC, bytes DESC, partial DESC
+        ) AS nth
     FROM kinewax.access_logs_rows
     WHERE domain = 'access_logs' AND aggregate = 'referrers_60s'
 ) AS told
@@ -567,7 +606,10 @@ FROM (
         grade,
         emitted_at,
         partial,
-        ROW_NUMBER() OVER (PARTITION BY row_id, window_start ORDER BY emitted_at DESC) AS nth
+        ROW_NUMBER() OVER (
+            PARTITION BY row_id, window_start
+            ORDER BY emitted_at DESC, requests_a_second DESC, error_share_5xx DESC, error_share_4xx DESC, clients DESC, new_clients DESC, client_entropy DESC, path_entropy DESC, score DESC, grade DESC, partial DESC
+        ) AS nth
     FROM kinewax.access_logs_rows
     WHERE domain = 'access_logs' AND aggregate = 'unusual_traffic'
 ) AS told
@@ -627,7 +669,10 @@ FROM (
         customers,
         emitted_at,
         partial,
-        ROW_NUMBER() OVER (PARTITION BY row_id, window_start ORDER BY emitted_at DESC) AS nth
+        ROW_NUMBER() OVER (
+            PARTITION BY row_id, window_start
+            ORDER BY emitted_at DESC, events DESC, searches DESC, views DESC, carts DESC, checkouts DESC, customers DESC, partial DESC
+        ) AS nth
     FROM kinewax.clickstream_rows
     WHERE domain = 'clickstream' AND aggregate = 'funnel_60s'
 ) AS told
@@ -663,7 +708,10 @@ FROM (
         amount,
         emitted_at,
         partial,
-        ROW_NUMBER() OVER (PARTITION BY row_id, window_start ORDER BY emitted_at DESC) AS nth
+        ROW_NUMBER() OVER (
+            PARTITION BY row_id, window_start
+            ORDER BY emitted_at DESC, product DESC, searches DESC, views DESC, carts DESC, checkouts DESC, amount DESC, partial DESC
+        ) AS nth
     FROM kinewax.clickstream_rows
     WHERE domain = 'clickstream' AND aggregate = 'products_60s'
 ) AS told
@@ -697,7 +745,10 @@ FROM (
         mean_amount,
         emitted_at,
         partial,
-        ROW_NUMBER() OVER (PARTITION BY row_id, window_start ORDER BY emitted_at DESC) AS nth
+        ROW_NUMBER() OVER (
+            PARTITION BY row_id, window_start
+            ORDER BY emitted_at DESC, country_code DESC, events DESC, checkouts DESC, amount DESC, mean_amount DESC, partial DESC
+        ) AS nth
     FROM kinewax.clickstream_rows
     WHERE domain = 'clickstream' AND aggregate = 'countries_60s'
 ) AS told
@@ -729,7 +780,10 @@ FROM (
         amount,
         emitted_at,
         partial,
-        ROW_NUMBER() OVER (PARTITION BY row_id, window_start ORDER BY emitted_at DESC) AS nth
+        ROW_NUMBER() OVER (
+            PARTITION BY row_id, window_start
+            ORDER BY emitted_at DESC, gender DESC, events DESC, checkouts DESC, amount DESC, partial DESC
+        ) AS nth
     FROM kinewax.clickstream_rows
     WHERE domain = 'clickstream' AND aggregate = 'genders_60s'
 ) AS told
@@ -761,7 +815,10 @@ FROM (
         amount,
         emitted_at,
         partial,
-        ROW_NUMBER() OVER (PARTITION BY row_id, window_start ORDER BY emitted_at DESC) AS nth
+        ROW_NUMBER() OVER (
+            PARTITION BY row_id, window_start
+            ORDER BY emitted_at DESC, traffic_origin DESC, events DESC, checkouts DESC, amount DESC, partial DESC
+        ) AS nth
     FROM kinewax.clickstream_rows
     WHERE domain = 'clickstream' AND aggregate = 'origins_60s'
 ) AS told
@@ -821,7 +878,10 @@ FROM (
         bytes_changed,
         emitted_at,
         partial,
-        ROW_NUMBER() OVER (PARTITION BY row_id, window_start ORDER BY emitted_at DESC) AS nth
+        ROW_NUMBER() OVER (
+            PARTITION BY row_id, window_start
+            ORDER BY emitted_at DESC, wiki DESC, type DESC, changes DESC, bot_changes DESC, users DESC, bytes_changed DESC, partial DESC
+        ) AS nth
     FROM kinewax.wiki_rows
     WHERE domain = 'wiki' AND aggregate = 'changes_10s'
 ) AS told
@@ -857,7 +917,10 @@ FROM (
         bytes_changed,
         emitted_at,
         partial,
-        ROW_NUMBER() OVER (PARTITION BY row_id, window_start ORDER BY emitted_at DESC) AS nth
+        ROW_NUMBER() OVER (
+            PARTITION BY row_id, window_start
+            ORDER BY emitted_at DESC, wiki DESC, type DESC, changes DESC, bot_changes DESC, users DESC, bytes_changed DESC, partial DESC
+        ) AS nth
     FROM kinewax.wiki_rows
     WHERE domain = 'wiki' AND aggregate = 'changes_60s'
 ) AS told
@@ -893,7 +956,10 @@ FROM (
         grade,
         emitted_at,
         partial,
-        ROW_NUMBER() OVER (PARTITION BY row_id, window_start ORDER BY emitted_at DESC) AS nth
+        ROW_NUMBER() OVER (
+            PARTITION BY row_id, window_start
+            ORDER BY emitted_at DESC, edits_a_second DESC, new_pages_a_second DESC, bytes_a_second DESC, bot_share DESC, score DESC, grade DESC, partial DESC
+        ) AS nth
     FROM kinewax.wiki_rows
     WHERE domain = 'wiki' AND aggregate = 'unusual_editing'
 ) AS told

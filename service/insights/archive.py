@@ -14,17 +14,20 @@ import tempfile
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 
 import duckdb
 import orjson
 
+from service.insights.packed import is_packed, records
 from service.insights.places import Links
 from service.warehouse.tables import Events, Rows
+from sources.archive.stores import ObjectError
 
 Format = Literal["json_lines", "json", "csv", "parquet"]
-Compression = Literal["none", "gzip", "zstd"]
+Compression = Literal["none", "gzip", "zstd", "packed"]
 
 _HEAD_BYTES = 256 * 1024
 _HEAD_LINES = 50
@@ -42,7 +45,8 @@ class Shape:
     Attributes:
         holds: The table that its records belong to.
         format: How it is written.
-        compression: How it is compressed as a whole; Parquet is within.
+        compression: How it is compressed as a whole; Parquet is within. What is `packed` must be
+            unpacked first.
         header: The columns of a CSV or Parquet, in their order.
     """
 
@@ -106,6 +110,8 @@ def shape_of(path: Path, tables: Sequence[Rows | Events]) -> Shape | str:
             head = _unzstd(path)
         except duckdb.Error:
             return "is no sound zstd"
+    if is_packed(head):
+        return _packed(path, tables)
     text = head.removeprefix(_BOM).lstrip()
     if not text:
         return "is empty"
@@ -146,6 +152,16 @@ def _unzstd(path: Path) -> bytes:
             [Links(Path(folder)).of(path)],
         ).fetchall()
     return b"\n".join((line or "").encode() for (line,) in lines)
+
+
+def _packed(path: Path, tables: Sequence[Rows | Events]) -> Shape | str:
+    try:
+        first = list(islice(records(path), _HEAD_LINES))
+    except ObjectError as error:
+        return f"can't be read: {error.detail}"
+    objects = [found for record in first if (found := _object(record)) is not None]
+    shapes = (_shape(_names(one), tables, "json_lines", "packed") for one in objects)
+    return next((one for one in shapes if isinstance(one, Shape)), _NEITHER)
 
 
 def _head_objects(text: bytes) -> list[dict[str, Any]]:

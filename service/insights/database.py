@@ -9,7 +9,7 @@ however large the archive is.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -17,10 +17,12 @@ import duckdb
 
 from errors import KinewaxError
 from service.insights.archive import Archive, Shape
+from service.insights.packed import unpacked
 from service.insights.places import Links
 from service.insights.readers import BROKEN_LINES, Columns, name, selected
 from service.warehouse.tables import MOST_DIGITS, Column, Events, Member, Rows
 from service.warehouse.views import latest, typed
+from sources.archive.stores import ObjectError
 
 Cell = Any  # whatever a column holds: DuckDB's Python types
 
@@ -53,7 +55,9 @@ class Database:
 
     def __init__(self, folder: Path) -> None:
         (folder / "files").mkdir()
+        (folder / "unpacked").mkdir()
         self._links = Links(folder / "files")
+        self._unpacked = folder / "unpacked"
         self._connection = duckdb.connect(
             str(folder / "insights.duckdb"),
             config={
@@ -122,6 +126,8 @@ class Database:
         broken: dict[Path, str],
     ) -> int:
         """Read files; where one breaks off, all but that one. Return how many lines didn't fit."""
+        if shape.compression == "packed":
+            return self._read_packed(own, shape, paths, columns, broken)
         files = [self._links.of(path) for path in paths]
         try:
             self._connection.execute(f"INSERT INTO {own} {selected(shape, files, columns)}")
@@ -138,6 +144,25 @@ class Database:
                 for part in (paths[:half], paths[half:])
             )
         return self._unfit(shape)
+
+    def _read_packed(
+        self,
+        own: str,
+        shape: Shape,
+        paths: Sequence[Path],
+        columns: Columns,
+        broken: dict[Path, str],
+    ) -> int:
+        """Unpack and read files one by one, so that the disk holds one of them."""
+        lines = self._unpacked / "lines"
+        for path in paths:
+            try:
+                unpacked(path, lines)
+            except ObjectError as error:
+                broken[path] = f"can't be read to its end: {error.detail}"
+                continue
+            self._read(own, replace(shape, compression="none"), [lines], columns, broken)
+        return 0
 
     def _unfit(self, shape: Shape) -> int:
         """Count the lines of CSV that didn't fit, and forget them."""
@@ -171,6 +196,7 @@ class Database:
 
 # ---- columns ------------------------------------------------------------------------------------
 
+_LEAST_SECOND, _LAST_SECOND = -62_104_060_800, 253_370_764_799  # of the years 2 and 9998
 _NEWEST = "TRY_CAST(emitted_at AS TIMESTAMP)"
 
 
@@ -201,8 +227,12 @@ def _member(member: Member) -> str:
 
 
 def _time(field: str) -> str:
-    """Read a time with or without a zone, which then is UTC."""
-    return f"timezone('UTC', TRY_CAST({name(field)} AS TIMESTAMPTZ))"
+    """Read a time with or without a zone, which then is UTC, or seconds since the epoch."""
+    seconds = f"TRY_CAST({name(field)} AS BIGINT)"
+    # What is beyond the years that there are must not end the query.
+    sound = f"CASE WHEN {seconds} BETWEEN {_LEAST_SECOND} AND {_LAST_SECOND} THEN {seconds} END"
+    text = f"TRY_CAST({name(field)} AS TIMESTAMPTZ)"
+    return f"timezone('UTC', COALESCE({text}, to_timestamp({sound})))"
 
 
 def _first_line(error: Exception) -> str:

@@ -18,10 +18,12 @@ _LARGEST_OBJECT_BYTES = 64 * 1024 * 1024
 def selected(shape: Shape, files: Sequence[str], columns: Columns) -> str:
     """Return a SELECT that reads files of a shape; what a record lacks is null.
 
-    A line that is no JSON gives a row of nulls, so that it can be counted.
+    A line that is no JSON gives a row of nulls, so that it can be counted. Of packed files these
+    are the unpacked ones.
     """
     listed = f"[{', '.join(map(text, files))}]"
-    compression = f"compression = '{shape.compression}'"
+    packing = "none" if shape.compression == "packed" else shape.compression
+    compression = f"compression = '{packing}'"
     match shape.format:
         case "json_lines":
             return _of_json(f"{listed}, {compression}, {_LINES}", columns)

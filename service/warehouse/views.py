@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterable
 from service.warehouse.tables import Aggregate, Column, Events, Member, Rows
 
 NEWEST = "emitted_at"
+PHASE = "phase"
+_IDENTITY = ("row_id", "domain", "aggregate", "window_start", "window_end", NEWEST)
 
 
 def latest(
@@ -27,6 +29,9 @@ def latest(
     The window's start stands in PARTITION BY, though the id holds it: so a condition on it is
     applied before rows are ranked, and a short period doesn't read the whole table.
 
+    Of rows that were emitted at one time a final one wins, else the values decide: which of them is
+    seen never depends on the order in which they are read.
+
     Args:
         rows: The table.
         aggregate: Of which.
@@ -37,6 +42,10 @@ def latest(
     """
     columns = ",\n    ".join(column.name for column in aggregate.columns)
     stored = {column.name: column for column in rows.columns}
+    values = [column.name for column in aggregate.columns if column.name not in _IDENTITY]
+    # Of `final` and `interim` the former comes first, by their letters.
+    ties = [PHASE, *(f"{one} DESC" for one in values if one != PHASE)]
+    order = ", ".join([f"{newest} DESC", *ties[PHASE not in values :]])
     inner = ",\n        ".join(
         _named(read(column, stored[column.name]), column.name) for column in aggregate.columns
     )
@@ -45,7 +54,10 @@ def latest(
 FROM (
     SELECT
         {inner},
-        ROW_NUMBER() OVER (PARTITION BY row_id, window_start ORDER BY {newest} DESC) AS nth
+        ROW_NUMBER() OVER (
+            PARTITION BY row_id, window_start
+            ORDER BY {order}
+        ) AS nth
     FROM {schema}{rows.name}
     WHERE domain = '{rows.domain}' AND aggregate = '{aggregate.name}'
 ) AS told

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import gzip
 import json
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
@@ -14,6 +15,8 @@ import orjson
 import pytest
 
 from errors import MissingResourceError
+from producers.kpl import aggregate
+from producers.records import Record
 from service.cli import run_command
 from service.insights.answers import Insights, answer
 from tests.conftest import CommandLine
@@ -56,6 +59,28 @@ def as_pretty_objects(sample: Path, folder: Path) -> None:
     (folder / "archive-1").write_bytes(b"".join(objects))
 
 
+def as_zip(sample: Path, folder: Path) -> None:
+    lines = as_lines(sample)
+    with zipfile.ZipFile(folder / "archive-1", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("one.json", b"\n".join(lines[:2_000]))
+        archive.writestr("two.json", b"\n".join(lines[2_000:3_000]))
+    with zipfile.ZipFile(folder / "archive-2.zip", "w") as archive:
+        pretty = (orjson.dumps(orjson.loads(x), option=orjson.OPT_INDENT_2) for x in lines[3_000:])
+        archive.writestr("three.json", b"".join(pretty))
+
+
+def as_producer_library(sample: Path, folder: Path) -> None:
+    """Write aggregates of the KPL amid plain records, as an archive without deaggregation has."""
+    lines = as_lines(sample)
+    first, second = (
+        b"".join(one.payload for one in aggregate([Record(line, "key") for line in own]))
+        for own in (lines[100:4_000], lines[4_000:])
+    )
+    content = b"\n".join(lines[:100]) + b"\n" + first
+    (folder / "archive-1.gz").write_bytes(gzip.compress(content))
+    (folder / "archive-2").write_bytes(second)
+
+
 def as_numbers(sample: Path, folder: Path) -> None:
     """Write what are numbers as numbers, and a time that has a zone of its own."""
     lines = []
@@ -81,7 +106,17 @@ def as_lines(sample: Path) -> list[bytes]:
 
 
 @pytest.mark.parametrize(
-    "write", [as_csv, as_parquet, as_gzip_lines, as_zstd_lines, as_pretty_objects, as_numbers]
+    "write",
+    [
+        as_csv,
+        as_parquet,
+        as_gzip_lines,
+        as_zstd_lines,
+        as_zip,
+        as_producer_library,
+        as_pretty_objects,
+        as_numbers,
+    ],
 )
 def test_the_sample_gives_every_expected_number_however_it_is_archived(
     write: Callable[[Path, Path], None], sample: Path, expected: dict[str, Any], tmp_path: Path
@@ -140,6 +175,46 @@ def test_a_file_that_breaks_off_is_named_and_all_others_are_read(sample: Path, t
     (reading,) = insights.readings
     assert (reading.files, reading.records, reading.rejected) == (6, whole, 0)
     assert insights.as_json()["left"] == {str(path): why for path, why in insights.others.items()}
+
+
+def test_a_zip_archive_that_breaks_off_is_named_and_all_others_are_read(
+    sample: Path, tmp_path: Path
+):
+    as_zip(sample, tmp_path)
+    broken = (tmp_path / "archive-2.zip").read_bytes()
+    (tmp_path / "archive-2.zip").write_bytes(broken[:-100])
+
+    insights = answer(tmp_path, "here")
+
+    assert {path.name for path in insights.others} == {"archive-2.zip"}
+    (reading,) = insights.readings
+    assert (reading.files, reading.records, reading.rejected) == (1, 3_000, 0)
+
+
+def test_an_event_time_in_seconds_is_a_time_and_one_beyond_all_years_is_none(tmp_path: Path):
+    change = {"type": "edit", "wiki": "enwiki", "timestamp": 1_795_344_930}
+    changes = [change, {**change, "timestamp": 10**18}, {**change, "timestamp": "noon"}]
+    (tmp_path / "wiki").write_bytes(b"\n".join(map(orjson.dumps, changes)))
+    (tmp_path / "clicks").write_bytes(CLICKS)
+
+    (_, reading) = sorted(answer(tmp_path, "here").readings, key=lambda one: one.table)
+
+    assert reading.table == "wiki_raw"
+    assert (reading.records, reading.rejected) == (3, 2)
+
+
+@pytest.mark.parametrize("turn", [1, -1])
+def test_of_rows_emitted_at_one_time_the_final_one_is_seen_in_whatever_order(
+    delivered: Path, tmp_path: Path, turn: int
+):
+    (path,) = (delivered / "aggregates").glob("visitors_daily.jsonl")
+    row = orjson.loads(path.read_bytes().splitlines()[-1])
+    told = [{**row, "phase": "final", "visitors": 3}, {**row, "phase": "interim", "visitors": 4}]
+    (tmp_path / "rows").write_bytes(b"\n".join(map(orjson.dumps, told[::turn])))
+
+    (day,) = rows_by_name(answer(tmp_path, "here"))["daily_visitors"]
+
+    assert day["visitors"] == 3
 
 
 def test_the_files_of_a_run_are_answered_from_its_aggregates(
