@@ -28,6 +28,14 @@ ROWS = [rows_of(domain) for domain in DOMAINS.values()]
 # archived as lines, which are no events before kinewax has read them.
 EVENTS = [events_of(one) for one in DOMAINS.values() if one.written is None]
 
+# The shop's files, as its batch side has them: ecomm_user_activity/p_year=2019/p_month=11/.
+CSV_COLUMNS = {
+    "ecommerce": (
+        *("event_time", "event_type", "product_id", "category_id", "category_code"),
+        *("brand", "price", "user_id", "user_session"),
+    )
+}
+
 
 def main() -> None:
     """Write every file."""
@@ -59,6 +67,10 @@ def files() -> dict[str, str]:
         "athena/tables.sql": _script(
             "Tables with projected partitions; put your bucket's name in place of BUCKET.",
             athena.tables(ROWS, EVENTS),
+        ),
+        "athena/hive.sql": _script(
+            "Archives in Hive's folders: Parquet of `kinewax convert`, and the shop's CSV.",
+            athena.hive_tables(EVENTS, CSV_COLUMNS),
         ),
         "athena/views.sql": _script("The views that queries read.", athena.views(ROWS, EVENTS)),
     }

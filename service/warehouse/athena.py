@@ -3,6 +3,8 @@
 - Partitions are projected: Athena computes which days there are and where they lie, so nothing
   crawls and nothing is added when a day begins. A table's partition is a day of *delivery*, as
   Firehose's own layout YYYY/MM/DD/HH has it; the hours below it are read with it.
+- Tables of an archive in Hive's folders (`kinewax convert`, and CSV as the shop's files lie) have
+  a partition for each folder, `p_year=` and so on, projected as numbers.
 - Events are read as texts and cast one by one in the view (TRY_CAST): a bad value is null, and an
   event that lacks what it can't be without isn't in the view.
 - Views have times in milliseconds, which Athena keeps; rows are ranked by the text of
@@ -11,7 +13,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 
 from service.warehouse.tables import MOST_DIGITS, Column, Events, Member, Rows
 from service.warehouse.views import latest, typed
@@ -21,6 +24,11 @@ PARTITION = "delivered_on"
 
 _SERDE = "org.openx.data.jsonserde.JsonSerDe"
 _FIRST_DAY = "2026/01/01"
+_PARQUET_FORMAT = "STORED AS PARQUET"
+# Its columns are all texts, in the order of the file.
+_CSV_FORMAT = "ROW FORMAT SERDE 'org.apache.hadoop.hive.serde2.OpenCSVSerde'\nSTORED AS TEXTFILE"
+_FOLDERS = {"p_year": "2019,2035", "p_month": "1,12", "p_day": "1,31", "p_hour": "0,23"}
+_MONTHS = ("p_year", "p_month")
 
 
 def tables(every_rows: Sequence[Rows], every_events: Sequence[Events]) -> Iterator[str]:
@@ -34,6 +42,36 @@ def tables(every_rows: Sequence[Rows], every_events: Sequence[Events]) -> Iterat
         yield _external(events.raw, columns, f"{events.domain}-raw")
 
 
+def hive_tables(
+    every_events: Sequence[Events], csv_columns: Mapping[str, Sequence[str]]
+) -> Iterator[str]:
+    """Yield the statements that create tables of archives in Hive's folders, and their views.
+
+    Args:
+        every_events: Of which `kinewax convert` writes Parquet.
+        csv_columns: The columns of CSV files by domain, in the files' order.
+    """
+    for events in every_events:
+        own = replace(events, raw=f"{events.domain}_parquet", view=f"{events.domain}_converted")
+        columns = [f"{name.lower()} {stored_type(own, name)}" for name in own.fields]
+        yield _foldered(own.raw, columns, f"{own.domain}-parquet", tuple(_FOLDERS), _PARQUET_FORMAT)
+        yield _view(own, tuple(_FOLDERS))
+    for events in every_events:
+        if events.domain in csv_columns:
+            names = csv_columns[events.domain]
+            own = replace(
+                events,
+                raw=f"{events.domain}_csv",
+                view=f"{events.domain}_from_csv",
+                times=tuple(name for name in events.times if name in names),
+            )
+            columns = [f"{name} string" for name in names]
+            yield _foldered(
+                own.raw, columns, f"{own.domain}-csv", _MONTHS, _CSV_FORMAT, header_lines=1
+            )
+            yield _view(own, _MONTHS)
+
+
 def views(every_rows: Sequence[Rows], every_events: Sequence[Events]) -> Iterator[str]:
     """Yield the statements that create the views."""
     schema = f"{DATABASE}."
@@ -43,9 +81,13 @@ def views(every_rows: Sequence[Rows], every_events: Sequence[Events]) -> Iterato
                 rows, aggregate, schema=schema, read=_cast, newest="REPLACE(emitted_at, 'Z', '')"
             )
             yield f"CREATE OR REPLACE VIEW {schema}{aggregate.view} AS\n{select}"
-    for events in every_events:
-        select = typed(events, schema=schema, read=_read, time=_time, also=(PARTITION,))
-        yield f"CREATE OR REPLACE VIEW {schema}{events.view} AS\n{select}"
+    yield from (_view(events, (PARTITION,)) for events in every_events)
+
+
+def _view(events: Events, partitions: Sequence[str]) -> str:
+    schema = f"{DATABASE}."
+    select = typed(events, schema=schema, read=_read, time=_time, also=partitions)
+    return f"CREATE OR REPLACE VIEW {schema}{events.view} AS\n{select}"
 
 
 def _external(name: str, columns: Sequence[str], prefix: str) -> str:
@@ -66,6 +108,36 @@ def _external(name: str, columns: Sequence[str], prefix: str) -> str:
         + f"\n)\nPARTITIONED BY ({PARTITION} string)\n"
         f"ROW FORMAT SERDE '{_SERDE}'\n"
         "WITH SERDEPROPERTIES ('ignore.malformed.json' = 'true')\n"
+        f"LOCATION '{location}'\n"
+        f"TBLPROPERTIES (\n    {written}\n)"
+    )
+
+
+def _foldered(
+    name: str,
+    columns: Sequence[str],
+    prefix: str,
+    folders: Sequence[str],
+    stored_as: str,
+    header_lines: int = 0,
+) -> str:
+    location = f"s3://BUCKET/{prefix}/"
+    properties = {"projection.enabled": "true"}
+    for folder in folders:
+        properties[f"projection.{folder}.type"] = "integer"
+        properties[f"projection.{folder}.range"] = _FOLDERS[folder]
+        if folder != "p_year":
+            properties[f"projection.{folder}.digits"] = "2"
+    below = "/".join(f"{folder}=${{{folder}}}" for folder in folders)
+    properties["storage.location.template"] = f"{location}{below}/"
+    if header_lines:
+        properties["skip.header.line.count"] = str(header_lines)
+    written = ",\n    ".join(f"'{key}' = '{value}'" for key, value in properties.items())
+    return (
+        f"CREATE EXTERNAL TABLE IF NOT EXISTS {DATABASE}.{name} (\n    "
+        + ",\n    ".join(columns)
+        + f"\n)\nPARTITIONED BY ({', '.join(f'{folder} int' for folder in folders)})\n"
+        f"{stored_as}\n"
         f"LOCATION '{location}'\n"
         f"TBLPROPERTIES (\n    {written}\n)"
     )
