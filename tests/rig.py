@@ -252,7 +252,13 @@ def _is_worker(pid: int) -> bool:
         return False
 
 
-def wait_until(condition: Callable[[], bool], what: str, timeout_seconds: float = 60) -> None:
+def wait_until(
+    condition: Callable[[], bool],
+    what: str,
+    timeout_seconds: float = 60,
+    *,
+    every_seconds: float = 0.1,
+) -> None:
     """Wait until a condition holds.
 
     Raises:
@@ -261,4 +267,4 @@ def wait_until(condition: Callable[[], bool], what: str, timeout_seconds: float 
     deadline = time.monotonic() + timeout_seconds
     while not condition():
         assert time.monotonic() < deadline, f"still waiting until {what}"
-        time.sleep(0.1)
+        time.sleep(every_seconds)

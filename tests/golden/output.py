@@ -3,17 +3,42 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from tests.rig import Service
+from service.snapshots import marks, resume_epoch
+from tests.rig import Service, wait_until
 
 
 def no_client() -> Any:
     """Stand for the Kinesis client of a producer that writes a file."""
     msg = "a file needs no client"
     raise AssertionError(msg)
+
+
+def wait_for_an_epoch(store: Path) -> None:
+    """Wait until a run has committed an epoch: if it is killed then it has state to go on from.
+
+    That something is written says less: sinks write within an epoch, before it is committed.
+    """
+
+    def committed() -> int:
+        try:
+            return resume_epoch(store)
+        except sqlite3.OperationalError:  # a file is there, its tables aren't yet
+            return 0
+
+    # Looked at often: these runs are over a second later.
+    wait_until(lambda: committed() > 1, "an epoch is committed", every_seconds=0.01)
+
+
+def went_on(store: Path) -> bool:
+    """Tell whether the last start went on from a committed epoch, not from the beginning."""
+    executions = marks(store).executions
+    _, resumed_at = executions[max(executions)]
+    return resumed_at > 1
 
 
 def finish(service: Service) -> None:

@@ -16,8 +16,16 @@ from producers.options import ProduceOptions
 from producers.run import produce
 from producers.templates import FOLDER
 from tests.golden.click_oracle import KEYS, Expected, expected_of
-from tests.golden.output import finish, lines_of, no_client, seconds, written
-from tests.rig import Service, wait_until
+from tests.golden.output import (
+    finish,
+    lines_of,
+    no_client,
+    seconds,
+    wait_for_an_epoch,
+    went_on,
+    written,
+)
+from tests.rig import Service
 
 DISORDER_SECONDS = 5
 BURSTS = 12
@@ -109,9 +117,9 @@ def test_any_number_of_processes_and_a_kill_give_what_a_plain_group_by_gives(
     finish(start(tmp_path / "one", 1))
     check(tmp_path / "one" / "out", clicks[1])
 
-    killed = start(tmp_path / "two", 2, "--epoch-interval", "200ms")
-    late = tmp_path / "two" / "out" / "late.jsonl"
-    wait_until(lambda: late.exists() and late.stat().st_size > 0, "something is written")
+    store = tmp_path / "two" / "store"
+    killed = start(tmp_path / "two", 2, "--epoch-interval", "100ms", "--recovery", str(store))
+    wait_for_an_epoch(store)
     os.kill(killed.workers()[-1], signal.SIGKILL)
     finish(killed)
     check(tmp_path / "two" / "out", clicks[1])
@@ -119,5 +127,6 @@ def test_any_number_of_processes_and_a_kill_give_what_a_plain_group_by_gives(
         "restarts"
     ]
     assert restarts >= 1, "it was killed too late"
+    assert went_on(store), "it was killed too early"
 
     assert written(tmp_path / "one" / "out") == written(tmp_path / "two" / "out")

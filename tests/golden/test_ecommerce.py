@@ -18,7 +18,7 @@ from producers.clock import SystemClock
 from producers.run import ProduceOptions, produce
 from tests.golden import output
 from tests.golden.oracle import Expected, expected_of
-from tests.golden.output import no_client, seconds
+from tests.golden.output import no_client, seconds, wait_for_an_epoch, went_on
 from tests.golden.shop_oracle import AGGREGATES, Shop, shop_of
 from tests.rig import Service, wait_until
 
@@ -202,13 +202,14 @@ def test_a_kill_in_the_middle_changes_nothing(
     processes: int,
 ) -> None:
     path, truth = events
-    service = run(path, processes, "--epoch-interval", "200ms")
-    late = tmp_path / "out" / "late.jsonl"
-    wait_until(lambda: late.exists() and late.stat().st_size > 0, "something is written")
+    store = tmp_path / "store"
+    service = run(path, processes, "--epoch-interval", "100ms", "--recovery", str(store))
+    wait_for_an_epoch(store)
     workers = service.workers()
     os.kill(workers[-1], signal.SIGKILL)
     outputs = finish(service, tmp_path)
     assert outputs.summary["run"]["restarts"] >= 1, "it was killed too late"
+    assert went_on(store), "it was killed too early"
     check(outputs, truth)
 
 
@@ -216,12 +217,15 @@ def test_rows_of_what_is_open_leave_nothing_behind_not_even_after_a_kill(
     run: Callable[..., Service], recent_events: tuple[Path, Truth], tmp_path: Path
 ) -> None:
     path, truth = recent_events
-    service = run(path, 2, "--epoch-interval", "200ms")
+    store = tmp_path / "store"
+    service = run(path, 2, "--epoch-interval", "100ms", "--recovery", str(store))
     journeys = tmp_path / "out" / "aggregates" / "journeys.jsonl"
     wait_until(lambda: journeys.exists() and journeys.stat().st_size > 0, "an interim row is there")
+    wait_for_an_epoch(store)
     os.kill(service.workers()[-1], signal.SIGKILL)
     outputs = finish(service, tmp_path)
     assert outputs.summary["run"]["restarts"] >= 1, "it was killed too late"
+    assert went_on(store), "it was killed too early"
     for aggregate in ("journeys", "visitors_daily", "categories_hourly"):
         phases = Counter(line["phase"] for line in outputs.lines(f"aggregates/{aggregate}.jsonl"))
         assert phases["interim"] > 0

@@ -23,9 +23,17 @@ from producers.options import ProduceOptions
 from producers.run import produce
 from tests.fakes.opensearch import FakeOpenSearch, fake_opensearch
 from tests.flow import outputs_of
-from tests.golden.output import finish, lines_of, no_client, seconds, written
+from tests.golden.output import (
+    finish,
+    lines_of,
+    no_client,
+    seconds,
+    wait_for_an_epoch,
+    went_on,
+    written,
+)
 from tests.golden.wiki_oracle import FED, LENGTHS, Expected, expected_of
-from tests.rig import Service, wait_until
+from tests.rig import Service
 
 DISORDER_SECONDS = 10
 BURSTS = 8
@@ -150,13 +158,13 @@ def test_a_run_gives_what_a_plain_group_by_gives_and_indexes_each_event_once(
 
     with fake_opensearch() as other:
         killed = start(tmp_path / "two", 2, other, "--epoch-interval", "100ms")
-        events = tmp_path / "two" / "out" / "events.jsonl"
-        wait_until(lambda: events.exists() and events.stat().st_size > 500_000, "it is at work")
+        wait_for_an_epoch(tmp_path / "two" / "store")
         assert killed.process is not None
         os.kill(killed.process.pid, signal.SIGKILL)
         killed.process.wait()
         assert not (tmp_path / "two" / "out" / "summary.json").exists(), "killed too late"
         finish(start(tmp_path / "two", 2, other, "--epoch-interval", "100ms"))
+        assert went_on(tmp_path / "two" / "store"), "killed too early"
         check(tmp_path / "two" / "out", made)
         assert other.documents("wiki") == made.expected.written
     assert written(tmp_path / "two" / "out") == written(tmp_path / "one" / "out")
