@@ -42,7 +42,7 @@ def locations(table: exp.Create) -> set[str]:
         digits = int(properties.get(f"projection.{name}.digits", "0"))
         choices.append([f"{number:0{digits}d}" for number in range(first, last + 1)])
     return {
-        Template(template).substitute(zip(names, values, strict=True))
+        Template(template).substitute(dict(zip(names, values, strict=True)))
         for values in product(*choices)
     }
 
