@@ -123,7 +123,8 @@ class Pods:
             left.unlink()  # of a start that was cut off
         is_first = cluster.index == 0
         self.rounds = Rounds(len(cluster.pods), clock_us, time.monotonic) if is_first else None
-        self._first: First = self.rounds or self._caller.first(cluster.pods[0])
+        self._named: First = self.rounds or self._caller.first(cluster.pods[0])
+        self._first: First = self._named
 
     # ---- what the supervisor asks -------------------------------------------------------------
 
@@ -134,6 +135,7 @@ class Pods:
             sleep: Waits for so many seconds and tells whether there was a request to stop.
         """
         self.draining, self.over, self._asked = False, "", False
+        self._first = self._named
         self._ticket = secrets.token_hex(8)
         addresses = self._addresses()
         while True:
@@ -254,6 +256,11 @@ class Pods:
         if removed:
             logger.debug("%d uncommitted snapshots discarded", removed)
         layout.write(store.path, layout.Layout(dict(store.fields), decided.started_at_us))
+        if self.rounds is None:
+            # By its address while the round goes on, so that it doesn't hang on names.
+            host = decided.addresses[0].rpartition(":")[0]
+            port = cluster.pods[0].rpartition(":")[2]
+            self._first = self._caller.first(f"{host}:{port}")
         self.started_at_us = decided.started_at_us
         self._round_addresses = decided.addresses if len(decided.addresses) > 1 else ()
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import http.client
+import socket
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -259,6 +261,30 @@ def test_what_was_never_committed_on_all_pods_is_removed_on_each(
             kept = connection.execute("SELECT snap_epoch FROM snaps").fetchall()
         assert kept == [(6,)], "worker 1 had committed up to 7 only"
         assert pod.started_at_us == 5
+
+
+def test_a_round_that_goes_on_does_not_hang_on_names(
+    make: Callable[..., Pods], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = make(0), make(1)
+    second._cluster = second._cluster.model_copy(
+        update={"pods": tuple(f"localhost:{port}" for port in make.ports[:2])}
+    )
+    second._named = second._first = Caller(TOKEN).first(f"localhost:{make.ports[0]}")
+    second._ask(("127.0.0.1:9",))
+    assert first._ask(("127.0.0.1:8",)) == second._ask(("127.0.0.1:9",)) == ""
+
+    def resolve(host: str, *arguments: Any, **named: Any) -> Any:
+        if not host.startswith("127."):
+            raise socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
+        return known(host, *arguments, **named)
+
+    known = socket.getaddrinfo
+    monkeypatch.setattr(socket, "getaddrinfo", resolve)
+
+    assert second._first.beat(Beat(second._ticket, drain=False)).kind == "go on"
+    assert second.meet(lambda _: True) is None
+    assert "name resolution" in second.waiting, "the next round is asked for by name again"
 
 
 @pytest.mark.parametrize(
