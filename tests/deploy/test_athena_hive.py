@@ -65,11 +65,12 @@ def asked(bucket: Path, table: str, sql: str) -> list[dict[str, Any]]:
     columns = columns_of(create)
     found = sorted(path for path in folder.rglob("*") if path.is_file())
     files = [str(one) for one in found if not one.name.startswith(("_", "."))]
-    if properties_of(create).get("skip.header.line.count"):
+    if (skipped := properties_of(create).get("skip.header.line.count")) is not None:
         typed = ", ".join(f"'{name}': '{kind}'" for name, kind in columns.items())
         read = (
-            f"read_csv({files}, auto_detect = false, skip = 1, header = false, delim = ',', "
-            f"quote = '\"', escape = '\"', columns = {{{typed}}}, hive_partitioning = true)"
+            f"read_csv({files}, auto_detect = false, skip = {skipped}, header = false, "
+            f"delim = ',', quote = '\"', escape = '\"', "
+            f"columns = {{{typed}}}, hive_partitioning = true)"
         )
     else:
         read = f"read_parquet({files}, hive_partitioning = true)"
@@ -91,7 +92,7 @@ def asked(bucket: Path, table: str, sql: str) -> list[dict[str, Any]]:
 
 def converted(bucket: Path, domain: str, name: str, content: bytes) -> None:
     """Convert an object that arrived in an hour, to where the domain's table is."""
-    raw = bucket / "raw/2026/11/22/10" / name
+    raw = bucket / "raw/2026/03/05/04" / name
     raw.parent.mkdir(parents=True)
     raw.write_bytes(content)
     time = {"ecommerce": "event_time", "clickstream": "timestamp"}[domain]
@@ -138,7 +139,7 @@ def test_nested_events_are_structs_and_folders_are_columns(tmp_path: Path) -> No
         tmp_path,
         "clickstream_parquet",
         "SELECT event_type, COUNT(*) AS clicks FROM clickstream_converted "
-        "WHERE p_year = 2026 AND p_month = 11 AND p_hour = 10 GROUP BY event_type",
+        "WHERE p_year = 2026 AND p_month = 3 AND p_hour = 4 GROUP BY event_type",
     )
 
     assert sum(row["clicks"] for row in rows) == 5
