@@ -32,8 +32,8 @@ _EACH_SECONDS = 0.4
 _LOOK_SECONDS = 0.2
 _ASKED_AT_ONCE = 100  # DynamoDB's own limit
 _EVENTS = 6  # more than 5 in a window are an incident
-_SETTLE_SECONDS = 2.0
-_CALM_SECONDS = 15.0
+_SETTLE_SECONDS = 1.0
+_CALM_SECONDS = 10.0
 
 
 def run() -> dict[str, Any]:
@@ -49,13 +49,14 @@ def run() -> dict[str, Any]:
             _Traffic(aws) as traffic,
         ):
             pods.wait_until_ready()
+            ready = time.monotonic()
             time.sleep(_CALM_SECONDS)
             runs: list[dict[str, Any]] = [
                 {"disruption": name, "gap_seconds": _gap(pods, traffic, how, turn)}
                 for turn in range(_ROUNDS)
                 for name, how in (("kill", _kill), ("stop", _stop), ("rollout", _roll_out))
             ]
-            calm_seconds = traffic.calm_seconds()
+            calm_seconds = traffic.calm_seconds(ready)
             lost = traffic.lost()
             pods_logs = pods.logs()
     if lost:
@@ -153,12 +154,12 @@ class _Traffic:
         ]
         return max(waits)
 
-    def calm_seconds(self) -> float:
-        """Return the median wait of those that were sent before the first disruption."""
+    def calm_seconds(self, since: float) -> float:
+        """Return the median wait of those that were sent between a moment and any disruption."""
         waits = [
             seen - self._sent[user]
             for user, seen in [*self._seen.items()]
-            if self._sent[user] < self._disrupted
+            if since <= self._sent[user] < self._disrupted
         ]
         return statistics.median(waits)
 
