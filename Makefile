@@ -52,8 +52,8 @@ test: $(READY) $(NODE_SERVERS) ## Run the tests (ARGS="-k name" to choose some, 
 	@echo "Running the tests"
 	@$(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
-test-deploy: $(READY) $(SCANNERS) ## Build the image, run it, and test the rest of deploy/ that takes long
-	@$(BIN)/python -m pytest -m deploy tests/deploy $(ARGS)
+test-deploy: $(READY) $(SCANNERS) ## Build and run the image, pods, demos, and what else of deploy/ takes long
+	@$(BIN)/python -m pytest -m deploy $(ARGS)
 
 soak: $(READY) $(NODE_SERVERS) ## Run what `make test` leaves out, and 20 times the examples
 	@$(BIN)/python -m pytest -m "soak or hypothesis" --hypothesis-profile=soak $(ARGS)

@@ -42,7 +42,10 @@ def feeder(aws: Aws) -> Iterator[Feeder]:
 
 @pytest.mark.parametrize(
     "victims",
-    [pytest.param((2,), id="others"), pytest.param((0, 2, 0), id="first", marks=pytest.mark.soak)],
+    [
+        pytest.param((2,), id="others", marks=pytest.mark.deploy),
+        pytest.param((0, 2, 0), id="first", marks=pytest.mark.soak),
+    ],
 )
 def test_pods_are_killed_leave_and_are_rolled_out_and_nothing_is_lost(
     aws: Aws, pods: Pods, feeder: Feeder, victims: tuple[int, ...]

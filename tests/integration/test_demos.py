@@ -26,6 +26,7 @@ def test_each_domain_has_a_demo_that_is_tested():
     assert {*ASKED, "ecommerce"} == set(PLANS)
 
 
+@pytest.mark.deploy
 @pytest.mark.parametrize("domain", ASKED)
 def test_the_demo_of_a_domain_shows_its_own_alerts_aggregates_and_report(kinewax, tmp_path, domain):
     out = tmp_path / "demo"
