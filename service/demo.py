@@ -127,7 +127,8 @@ def run_demo(options: DemoOptions, view: View) -> Verdict:
         queue = stack.enter_context(QueueReader(aws("sqs"), queue_url))
         raw = stack.enter_context(
             RawArchive(
-                aws("kinesis"),
+                # The service retries by itself; for this reader botocore does.
+                aws.fresh("kinesis", retries={"total_max_attempts": 8, "mode": "standard"}),
                 options.stream,
                 both(aws("s3"), BUCKET, out),
                 Delivery(options.stream, RAW, most_seconds=_ARCHIVE_EVERY_SECONDS),
