@@ -164,6 +164,26 @@ def test_streams_table_topic_and_buckets_do_what_a_run_asks_of_them(
         assert encryption["Rules"]
 
 
+def test_delivery_streams_take_records_and_alarms_can_go_off(
+    ministack: Clients, names: dict[str, str], unique_name: Callable[[str], str]
+) -> None:
+    """What moto leaves out."""
+    stack = deploy(ministack, unique_name("stack"), PIPELINE, names)
+    firehose, cloudwatch = ministack("firehose"), ministack("cloudwatch")
+    for name in (names["Aggregates"], names["DeadLetters"]):
+        answer = firehose.put_record_batch(DeliveryStreamName=name, Records=[{"Data": b"{}\n"}])
+        assert answer["FailedPutCount"] == 0
+    raw = firehose.describe_delivery_stream(DeliveryStreamName=f"{names['Stream']}-raw")
+    assert raw["DeliveryStreamDescription"]["DeliveryStreamType"] == "KinesisStreamAsSource"
+
+    alarms = [stack.resources[name] for name in ("ReaderIsBehind", "WritersAreThrottled")]
+    alarms.append(stack.resources["ArchiveIsBehind"])
+    for alarm in alarms:
+        cloudwatch.set_alarm_state(AlarmName=alarm, StateValue="ALARM", StateReason="a test")
+    found = cloudwatch.describe_alarms(AlarmNames=alarms)["MetricAlarms"]
+    assert [one["StateValue"] for one in found] == ["ALARM"] * len(alarms)
+
+
 def test_the_service_runs_on_what_the_template_made(
     ministack: Clients, names: dict[str, str], unique_name: Callable[[str], str], tmp_path: Path
 ) -> None:

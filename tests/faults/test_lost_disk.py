@@ -16,7 +16,7 @@ import pytest
 from service.aws import Aws as Clients
 from service.copies import Copies
 from service.settings import Settings
-from service.shelves import open_shelf
+from service.shelves import Shelf, open_shelf
 from tests.rig import Aws, Feeder, Names, Service, wait_until
 
 KILLS = 3
@@ -71,14 +71,20 @@ def test_kills_with_the_disk_gone_lose_nothing(
     )
     copies = Copies(shelf, lambda: 0)
     service.start()
-    for _ in range(KILLS):
+    killed_within = 0
+    for number in range(KILLS):
         before = [copy.number for copy in copies.listed()][-1:]
         wait_until(
             lambda before=before: [copy.number for copy in copies.listed()][-1:] > before,
             "another copy is made",
         )
-        time.sleep(rng.uniform(0, 1))  # anywhere, within a copy too
+        # Anywhere, and now and then for sure within a copy: files are there, their manifest isn't.
+        if number % 2:
+            time.sleep(rng.uniform(0, 1))
+        else:
+            wait_until(lambda: bool(_cut(shelf)), "a copy is under way", every_seconds=0.005)
         service.kill()
+        killed_within += bool(_cut(shelf))
         shutil.rmtree(tmp_path / "recovery")
         service.start()
     feeder.stop()
@@ -93,6 +99,7 @@ def test_kills_with_the_disk_gone_lose_nothing(
     )
     assert service.drain() == 0, service.log.read_text()[-3000:]
 
+    assert killed_within > 0, "no kill cut a copy off"
     assert service.log.read_text().count("going on from snapshot") == KILLS
     rows = _rows(aws)
     assert {key: row["num_actions_per_watermark"] for key, row in rows.items()} == expected
@@ -123,6 +130,13 @@ def test_the_last_copy_is_made_when_a_drain_is_done(
 
     second = json.loads((tmp_path / "out" / "summary.json").read_text())["ledger"]
     assert feeder.sent >= second["events"] >= first["events"] > 0
+
+
+def _cut(shelf: Shelf) -> set[str]:
+    """Return the numbers of copies that have files and no manifest."""
+    names = shelf.names()
+    whole = {name.removesuffix(".json") for name in names if "/" not in name}
+    return {name.partition("-")[0] for name in names if "/" in name} - whole
 
 
 def _rows(aws: Aws) -> dict[tuple[int, int], dict[str, Any]]:
