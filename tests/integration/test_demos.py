@@ -45,7 +45,9 @@ def test_the_demo_of_a_domain_shows_its_own_alerts_aggregates_and_report(kinewax
     alerts = [json.loads(line) for line in (out / "results/alerts.jsonl").read_text().splitlines()]
     accused = {tuple(one["key"].values()) for one in alerts if one["rule"] == plan.rule}
     assert accused == {tuple(one[name] for name in plan.key) for one in planted}
-    assert report["notice"]["body"]["domain"] == domain
+    # An attack that two windows share may stay below the limit for notices in both.
+    assert report["notices"] <= report["notices_due"]
+    assert not report["notices"] or report["notice"]["body"]["domain"] == domain
     assert "  alert " in ended.stderr
     # The archive of what was on the stream, replayed, gives the same again.
     assert report["replayed_same"] > 0
