@@ -9,7 +9,7 @@ because Bytewax sends items between processes with pickle.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias, overload
 
@@ -214,6 +214,37 @@ class Partial:
     members: tuple[tuple[UInt64s, Int64s], ...]
     events: int
     tops: tuple[PairCounts, ...] = ()
+
+    def __reduce__(self) -> tuple[Callable[..., Partial], tuple[object, ...]]:
+        """Travel as plain bytes: a tick makes hundreds, and arrays pickle at twice the cost."""
+        values = tuple(column.tobytes() for column in self.values)
+        members = tuple((codes.tobytes(), keys.tobytes()) for codes, keys in self.members)
+        rest = (values, members, self.events, self.tops)
+        return _partial, (self.start_us, self.codes.tobytes(), self.keys, *rest)
+
+
+def _partial(
+    start_us: int,
+    codes: bytes,
+    keys: tuple[tuple[Scalar, ...], ...] | None,
+    values: tuple[bytes, ...],
+    members: tuple[tuple[bytes, bytes], ...],
+    events: int,
+    tops: tuple[PairCounts, ...],
+) -> Partial:
+    """Undo `Partial.__reduce__`."""
+    return Partial(
+        start_us=start_us,
+        codes=np.frombuffer(codes, np.uint64),
+        keys=keys,
+        values=tuple(np.frombuffer(column, np.int64) for column in values),
+        members=tuple(
+            (np.frombuffer(pairs, np.uint64), np.frombuffer(keys_of, np.int64))
+            for pairs, keys_of in members
+        ),
+        events=events,
+        tops=tops,
+    )
 
 
 @dataclass(frozen=True, slots=True)
