@@ -259,8 +259,8 @@ class Sinks(_Section):
     aggregates: str = Field(default="", description="Firehose delivery stream of the aggregates.")
     events: str = Field(
         default="",
-        description="Firehose delivery stream of single events, as their domain writes them out "
-        "(access logs and wiki). If it is named, files and stdout get them, too.",
+        description="Firehose delivery stream of single events, as their domain writes them "
+        "out, if it does. If it is named, files and stdout get them, too.",
     )
     index: str = Field(
         default="",

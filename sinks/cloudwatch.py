@@ -52,8 +52,8 @@ class CloudWatchOptions:
         delivery: Patience: short, for a metric is not worth waiting for.
     """
 
-    namespace: str = "ecommerce-namespace-1"
-    metric: str = "ecomm-user-high-volume-events"
+    namespace: str
+    metric: str
     name: str = "cloudwatch"
     delivery: DeliveryOptions = _DELIVERY
 

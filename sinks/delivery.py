@@ -103,7 +103,7 @@ class Courier(Generic[Body]):
 
     Args:
         sink: The metric label.
-        destination: For messages: `table ddb-ecommerce-tab-1`.
+        destination: For messages: `table incidents`.
         send: One call. It returns, for each body, an outcome or a `Failure`; it may raise what the
             client raises.
         tally: Where outcomes are counted.

@@ -58,7 +58,7 @@ class IncidentsOptions:
 
     topic_arn: str
     domain: str
-    table: str = "ddb-ecommerce-tab-1"
+    table: str
     pending_index: str = "pending-notifications"
     key_templates: Mapping[str, str] = field(default_factory=dict)
     subject_templates: Mapping[str, str] = field(default_factory=dict)

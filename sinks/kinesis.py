@@ -51,7 +51,7 @@ class KinesisOptions:
         delivery: Patience.
     """
 
-    stream: str = "ecommerce-raw-user-activity-stream-2"
+    stream: str
     name: str = "kinesis"
     parts: int = 2
     delivery: DeliveryOptions = _DELIVERY

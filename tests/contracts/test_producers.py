@@ -94,11 +94,11 @@ def test_each_domain_has_a_producer_here() -> None:
 
 @pytest.mark.parametrize("name", CASES)
 def test_every_event_of_a_producer_is_accepted_and_every_field_is_found(
-    name: str, tmp_path: Path
+    name: str, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     case, path = CASES[name], tmp_path / "events"
-    if not SHARED.is_dir() and str(SHARED) in str(case.options):
-        pytest.skip("needs ../shared/data")
+    if str(SHARED) in str(case.options):
+        request.getfixturevalue("shared_data")
 
     report = produced(case, path)
     found, texts = decoded(case, path)

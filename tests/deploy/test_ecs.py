@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -84,6 +85,16 @@ def _as_api(value: Any) -> Any:
             for name, one in value.items()
         }
     return [_as_api(one) for one in value] if isinstance(value, list) else value
+
+
+def test_every_command_of_the_page_is_marked_as_needing_an_account() -> None:
+    page = (DEPLOY.parent / "docs/how-to/deploy-ecs.md").read_text()
+    blocks = re.findall(r"^```\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
+    named = set(re.findall(r"\bdeploy/[\w./-]+\w", page))
+
+    assert len(blocks) >= 5
+    assert [block for block in blocks if not block.startswith("# AWS\n")] == []
+    assert {name for name in named if not (DEPLOY.parent / name).exists()} == set()
 
 
 def test_two_tasks_never_run_at_a_time() -> None:

@@ -23,14 +23,13 @@ from typing import Any
 import pytest
 
 from tests.deploy.stacks import DEPLOY, template
+from tests.fakes.opensearch import fake_opensearch
 from tests.rig import Aws, Feeder, Names, Service, event, wait_until
 from tests.servers import Clients
 
 pytestmark = pytest.mark.deploy
 
 NEEDS_NO_PERMISSION = {"sts:GetCallerIdentity"}
-OF_SEARCH = {"es:ESHttpPost", "es:ESHttpPut"}
-"""What goes to OpenSearch: tests/faults/test_opensearch.py has a server of its own for it."""
 
 WHO = "kinewax-itself"
 """The key that kinewax signs with; tests have another."""
@@ -85,7 +84,7 @@ def test_the_run_role_may_make_the_calls_of_a_run_and_of_its_check_and_no_other(
                 "check", *source, environment={**settings, "KINEWAX_SOURCE__CONSUMER": consumer}
             )
         made = calls()
-    assert allowed("RunRole") - OF_SEARCH == made
+    assert without_search(allowed("RunRole")) == made
 
 
 def test_the_replay_role_may_make_the_calls_of_a_replay_and_no_other(aws: Aws) -> None:
@@ -107,7 +106,27 @@ def test_the_replay_role_may_make_the_calls_of_a_replay_and_no_other(aws: Aws) -
         )
         made = calls()
     assert aws.rows()
-    assert allowed("ReplayRole") == made
+    assert without_search(allowed("ReplayRole")) == made
+
+
+@pytest.mark.parametrize(
+    ("role", "commands"), [("RunRole", ("check", "run")), ("ReplayRole", ("replay",))]
+)
+def test_roles_may_make_the_calls_of_the_search_index_and_no_other(
+    role: str, commands: tuple[str, ...], tmp_path: Path
+) -> None:
+    archive = tmp_path / "2026/01/02/03/changes-1-2026-01-02-03-04-05-x"
+    archive.parent.mkdir(parents=True)
+    kinewax("produce", "wiki", "--to", archive.as_uri(), "--events", "200")
+    with fake_opensearch() as server:
+        for command in commands:
+            whole = command == "replay"
+            source = f"{tmp_path.as_uri()}/" if whole else archive.as_uri()
+            given = (source,) if whole else ("--source", source)
+            kinewax(command, "wiki", *given, "--sinks", server.url)
+        made = {f"es:ESHttp{one.method.capitalize()}" for one in server.requests}
+    assert server.documents()
+    assert allowed(role) - without_search(allowed(role)) == made
 
 
 def test_the_produce_role_may_make_the_calls_of_producers_and_no_other(aws: Aws) -> None:
@@ -132,6 +151,11 @@ def allowed(role: str) -> set[str]:
         for statement in _statements(policy["PolicyDocument"]["Statement"])
         for action in _listed(statement["Action"])
     }
+
+
+def without_search(actions: set[str]) -> set[str]:
+    """Leave out what goes to OpenSearch, which has a server of its own here."""
+    return {action for action in actions if not action.startswith("es:")}
 
 
 def _statements(given: list[Any]) -> Iterator[dict[str, Any]]:

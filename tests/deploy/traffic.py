@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 import threading
+from abc import ABC, abstractmethod
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -57,7 +58,7 @@ def write_table(path: Path, version: int) -> None:
     path.with_suffix(".new").rename(path)
 
 
-class Past(threading.Thread):
+class Past(threading.Thread, ABC):
     """Writes events of the past to a stream, each beat a span of it, faster than they happened."""
 
     def __init__(self, kinesis: Any, stream: str, began: timedelta, span: timedelta) -> None:
@@ -79,8 +80,9 @@ class Past(threading.Thread):
             ]
             self._kinesis.put_records(StreamName=self._stream, Records=records)
 
+    @abstractmethod
     def events(self, start: datetime, span: timedelta) -> list[dict[str, str]]:
-        raise NotImplementedError
+        """Return the events of a span of time."""
 
     def stop(self) -> None:
         self._stopping.set()

@@ -46,6 +46,7 @@ START_US = 1_700_000_000_000_000
 PATIENT = DeliveryOptions(first_pause_seconds=0.02, longest_pause_seconds=0.1)
 IMPATIENT = replace(PATIENT, deadline_seconds=0.4)
 SEED_KEY = "userid#{user_id}#appserver#app-server-tomcat-123"
+METRIC = "incidents"
 SEED_SUBJECT = (
     "Possible DDoS detected, by user_id {user_id} with a number of attempts of : {value}/window"
 )
@@ -340,7 +341,7 @@ class Aws:
         end = datetime.now(UTC) + timedelta(hours=1)
         points = self.server("cloudwatch").get_metric_statistics(
             Namespace=self.name,
-            MetricName="ecomm-user-high-volume-events",
+            MetricName=METRIC,
             Dimensions=[{"Name": "severity", "Value": severity}],
             StartTime=end - timedelta(days=2),
             EndTime=end,
@@ -353,7 +354,7 @@ class Aws:
         }
 
     def cloudwatch(self, **options: Any) -> CloudWatchSink:
-        given = {"namespace": self.name, "delivery": PATIENT}
+        given = {"namespace": self.name, "metric": METRIC, "delivery": PATIENT}
         return CloudWatchSink(
             self.client("cloudwatch"), CloudWatchOptions(**(given | options)), rng=random.Random(1)
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -150,6 +151,22 @@ def test_nothing_but_a_domains_own_files_knows_its_name():
 
     assert len(names) == 4
     assert not found, f"{sorted(found)}: ask the Domain instead"
+
+
+def test_no_text_of_the_code_has_a_domains_name_within():
+    """As a table's default name would; help may tell of producers."""
+    name = re.compile(rf"\b({'|'.join(DOMAINS)})\b")
+    own = {f"dataflows/{domain}.py" for domain in DOMAINS}
+    found = {
+        (file, text)
+        for file in product_files()
+        if not file.startswith("producers/")
+        and file not in {REGISTRY, "service/commands/produce.py", *own}
+        for text in constants((ROOT / file).read_text())
+        if name.search(text)
+    }
+
+    assert found == set()
 
 
 @pytest.mark.parametrize("name", DOMAINS)

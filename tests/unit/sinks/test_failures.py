@@ -7,7 +7,7 @@ import pytest
 from botocore.parsers import ResponseParserError
 
 from errors import DeliveryError, MissingResourceError
-from sinks.failures import Failure, classify, error_of, failure_of
+from sinks.failures import Failure, Kind, classify, error_of, failure_of
 
 
 def client_error(code: str, status: int) -> aws.ClientError:
@@ -81,8 +81,8 @@ def test_what_may_be_sent_again_is_what_may_pass() -> None:
 
 
 @pytest.mark.parametrize("kind", ["missing", "denied", "rejected", "other"])
-def test_an_error_names_sink_and_destination_and_says_what_to_do(kind: str) -> None:
-    error = error_of("kinesis", "stream two", Failure(kind, "Code"))  # type: ignore[arg-type]
+def test_an_error_names_sink_and_destination_and_says_what_to_do(kind: Kind) -> None:
+    error = error_of("kinesis", "stream two", Failure(kind, "Code"))
     assert str(error).startswith("kinesis: ")
     assert "stream two" in str(error)
     assert error.hint
@@ -90,10 +90,9 @@ def test_an_error_names_sink_and_destination_and_says_what_to_do(kind: str) -> N
 
 
 def test_an_error_never_quotes_what_a_destination_said_which_may_quote_a_payload() -> None:
-    for kind in ("missing", "rejected", "throttled", "server", "other"):
-        assert "user 7" not in str(
-            error_of("kinesis", "stream two", Failure(kind, "Code", "user 7"))
-        )  # type: ignore[arg-type]
-    assert "no route" in str(
-        error_of("kinesis", "stream two", Failure("network", "Code", "no route"))
-    )
+    kinds: tuple[Kind, ...] = ("missing", "rejected", "throttled", "server", "other")
+    for kind in kinds:
+        error = error_of("kinesis", "stream two", Failure(kind, "Code", "user 7"))
+        assert "user 7" not in str(error)
+    error = error_of("kinesis", "stream two", Failure("network", "Code", "no route"))
+    assert "no route" in str(error)
