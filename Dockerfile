@@ -22,10 +22,10 @@ COPY . .
 RUN /opt/builder/bin/pip wheel --no-build-isolation --no-deps --wheel-dir dist . \
     && /opt/kinewax/bin/pip install --no-index --no-deps dist/*.whl \
     && sh deploy/image/leave-out /opt/kinewax \
-    && install -m 0755 deploy/image/entrypoint /opt/kinewax/bin/entrypoint
+    && install -m 0755 deploy/image/entrypoint /opt/kinewax/bin/entrypoint \
+    && install -m 0644 deploy/image/processor /opt/kinewax/bin/processor
 
-# Compiled for any processor of the architecture: an image runs on more than one kind.
-ENV NUMBA_CPU_NAME=generic NUMBA_CACHE_DIR=/opt/kinewax/compiled
+ENV NUMBA_CACHE_DIR=/opt/kinewax/compiled
 RUN sh deploy/image/compile /opt/kinewax
 
 
@@ -45,7 +45,6 @@ RUN install -d -o 10001 -g 10001 -m 0750 /var/lib/kinewax
 ENV PATH=/opt/kinewax/bin:$PATH \
     HOME=/tmp \
     PYTHONDONTWRITEBYTECODE=1 \
-    NUMBA_CPU_NAME=generic \
     KINEWAX_ADMIN__HOST=0.0.0.0 \
     KINEWAX_ADMIN__PORT=8080 \
     KINEWAX_RUNTIME__RECOVERY=/var/lib/kinewax

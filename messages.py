@@ -23,28 +23,39 @@ Scalar = int | float | str
 Row = dict[str, Scalar | bool | None]
 Json: TypeAlias = "Scalar | bool | list[Json] | dict[str, Json] | None"
 
+_LINE_END = ord("\n")
+
 
 # ---- from sources -----------------------------------------------------------------------------
 
 
 class Lines(Sequence[bytes]):
-    """Payloads that stand in one buffer, a line each, cut out when asked for.
+    """Payloads that stand in one buffer, mostly a line each, cut out when asked for.
 
     Args:
-        buffer: Whole lines, without the last one's end.
+        buffer: The payloads. Between two stands a line end, or nothing where the first one ends
+            with a line end of its own.
+        bounds: int64[2, n], where each begins and ends; None where each is a line without its end.
     """
 
-    __slots__ = ("_ends", "buffer")
+    __slots__ = ("bounds", "buffer")
 
-    def __init__(self, buffer: bytes) -> None:
+    def __init__(self, buffer: bytes | memoryview, bounds: Int64s | None = None) -> None:
         self.buffer = buffer
-        self._ends = np.flatnonzero(np.frombuffer(buffer, np.uint8) == ord("\n"))
+        if bounds is None:
+            ends = np.flatnonzero(np.frombuffer(buffer, np.uint8) == _LINE_END)
+            bounds = np.array([np.append(0, ends + 1), np.append(ends, len(buffer))])
+        self.bounds = bounds
 
     def __len__(self) -> int:
-        return len(self._ends) + 1
+        return len(self.bounds[0])
 
     def __iter__(self) -> Iterator[bytes]:
-        return iter(self.buffer.split(b"\n"))
+        return iter(self[:])
+
+    def __reduce__(self) -> tuple[type[Lines], tuple[bytes, Int64s]]:
+        """Travel between processes; a view can't."""
+        return Lines, (bytes(self.buffer), self.bounds)
 
     @overload
     def __getitem__(self, index: int) -> bytes: ...
@@ -52,37 +63,59 @@ class Lines(Sequence[bytes]):
     def __getitem__(self, index: slice) -> list[bytes]: ...
     def __getitem__(self, index: int | slice) -> bytes | list[bytes]:
         if isinstance(index, slice):
-            return list(self)[index]
+            begins, ends = self.bounds[:, index].tolist()
+            return [bytes(self.buffer[begin:end]) for begin, end in zip(begins, ends, strict=True)]
         if index not in range(-len(self), len(self)):
             msg = f"there is no line {index}"
             raise IndexError(msg)
-        index %= len(self)
-        begin = int(self._ends[index - 1]) + 1 if index else 0
-        end = int(self._ends[index]) if index < len(self._ends) else len(self.buffer)
-        return self.buffer[begin:end]
+        return bytes(self.buffer[self.bounds[0, index] : self.bounds[1, index]])
 
     def has_blank(self) -> bool:
-        """Tell whether there is an empty line between others."""
-        return bool((np.diff(self._ends) == 1).any())
+        """Tell whether there is an empty one."""
+        return bool((self.bounds[0] == self.bounds[1]).any())
+
+    def are_lines(self) -> bool:
+        """Tell whether none holds a line end, not even its own."""
+        between = int(np.diff(self.bounds.T.ravel(), append=len(self.buffer))[1::2].sum())
+        ends = np.count_nonzero(np.frombuffer(self.buffer, np.uint8) == _LINE_END)
+        return int(ends) == between
 
     def loose_ends(self) -> Int64s:
-        """Return, ascending, which lines' ends don't stand right between `}` and `{`.
+        """Return, ascending, which ends (but for the last) don't stand right between `}` and `{`.
 
         Outside of strings, which hold no line ends, JSON has the two beside each other only where
-        one object ends and another begins. So between other ends each line begins an object.
+        one object ends and another begins. So between other ends each payload begins an object.
         """
         characters = np.frombuffer(self.buffer, np.uint8)
-        before = characters.take(self._ends - 1, mode="clip")
-        after = characters.take(self._ends + 1, mode="clip")
+        begins, ends = self.bounds[:, :-1]
+        last = ends - 1
+        last -= (characters.take(last, mode="clip") == _LINE_END) & (ends > begins)  # its own
+        before = characters.take(last, mode="clip")
+        after = characters.take(self.bounds[0, 1:], mode="clip")
         return np.flatnonzero((before != ord("}")) | (after != ord("{")))
 
     def runs(self, lines: int) -> Iterator[tuple[int, bytes]]:
-        """Yield runs of so many lines (the last may be shorter): how many, and their buffer."""
-        begin = 0
-        for end in self._ends[lines - 1 :: lines].tolist():
-            yield lines, self.buffer[begin:end]
-            begin = end + 1
-        yield len(self) % lines or lines, self.buffer[begin:]
+        """Yield runs of so many (the last may be shorter): how many, and their buffer."""
+        size = len(self)
+        begins = self.bounds[0, ::lines].tolist()
+        ends = self.bounds[1, lines - 1 :: lines].tolist()
+        if len(ends) < len(begins):
+            ends.append(int(self.bounds[1, -1]))
+        for first, begin, end in zip(range(0, size, lines), begins, ends, strict=True):
+            yield min(lines, size - first), bytes(self.buffer[begin:end])
+
+
+def joined(parts: Sequence[Lines]) -> Lines:
+    """Return consecutive payloads as one.
+
+    Args:
+        parts: Behind the last of each stands a line end, its own or another, and nothing else.
+    """
+    if len(parts) == 1:
+        return parts[0]
+    offsets = np.cumsum([0, *(len(part.buffer) for part in parts)])
+    bounds = [part.bounds + offset for part, offset in zip(parts, offsets, strict=False)]
+    return Lines(b"".join(part.buffer for part in parts), np.concatenate(bounds, axis=1))
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +124,7 @@ class Block:
 
     Attributes:
         shard: The shard they came from (for a file: its path).
-        payloads: One `bytes` a record, KPL aggregates already taken apart; `Lines` of a file.
+        payloads: One a record, KPL aggregates already taken apart: `Lines`, or a list.
         sequence_numbers: As many; a decimal string, with `.n` for the n-th user record of a KPL
             aggregate. Files number their lines from 1 and pass a `range`.
         arrival_us: int64, as many; when each record reached the stream. None where the source

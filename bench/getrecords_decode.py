@@ -27,7 +27,8 @@ import botocore.parsers
 from messages import Block
 from sources.kinesis.kpl import Deaggregator
 from sources.kinesis.lineage import HASH_KEYS
-from sources.kinesis.records import parse_body, to_rows
+from sources.kinesis.records import to_rows
+from sources.kinesis.replies import parse_body
 
 RECORDS = 10_000
 PAYLOAD_BYTES = 309

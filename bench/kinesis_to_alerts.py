@@ -14,6 +14,7 @@ busy and its figures are of work, not of waiting.
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 import os
 import resource
@@ -91,10 +92,16 @@ def prepare(shards: Path, records: int, payload_bytes: int) -> int:
         *("--attackers", str(attackers), "--start", "2025-11-01T00:00:00Z"),
     )
     with events.open("rb") as lines:
-        payloads = (line.rstrip().ljust(payload_bytes) for line in lines)
+        payloads = (_padded(line.rstrip(), payload_bytes) for line in lines)
         canned_kinesis.write_shards(shards, payloads, SHARDS, round(time.time(), 3))
     events.unlink()
     return attackers
+
+
+def _padded(event: bytes, size: int) -> bytes:
+    """Return a JSON object with a field more, so that it has a size."""
+    padding = size - len(event) - len(b',"padding":""')
+    return b'%s,"padding":"%s"}' % (event[:-1], b"x" * padding)
 
 
 @contextmanager
@@ -147,6 +154,7 @@ def read(endpoint: str, records: int, parser: str) -> dict[str, Any]:
     from service.job import Job
     from service.settings import Settings
     from sources.kinesis import KinesisSource, Pacing, StartPosition
+    from sources.kinesis.records import prepare
 
     with tempfile.TemporaryDirectory(prefix="kinewax-bench-") as out:
         settings = Settings.model_validate(
@@ -179,6 +187,8 @@ def read(endpoint: str, records: int, parser: str) -> dict[str, Any]:
         endpoints.prepare_files(settings.sinks, job.aggregates())
         with recovery.open_store(None) as store:
             recovery.prepare(store, {}, processes=1, files=1, now_us=now_us(), first=lambda: None)
+            prepare()  # as a worker does
+            gc.freeze()
             idle, peak = resident_mb(), PeakMemory()
             begun, cpu_begun = time.monotonic(), time.process_time()
             run_main(flow, recovery_config=RecoveryConfig(store))  # type: ignore[no-untyped-call]

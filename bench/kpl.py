@@ -25,11 +25,13 @@ from collections.abc import Callable
 from typing import Any
 
 from aws_kinesis_agg.deaggregator import iter_deaggregate_records
+from aws_kinesis_agg.messages_pb2 import AggregatedRecord
 
 from bench.getrecords_decode import PAYLOAD_BYTES
-from sources.kinesis.kpl import MAGIC, AggregatedRecord, Deaggregator
+from sources.kinesis.kpl import MAGIC, Deaggregator
 from sources.kinesis.lineage import HASH_KEYS
-from sources.kinesis.records import Record, to_rows
+from sources.kinesis.records import to_rows
+from sources.kinesis.replies import Records, columns
 
 USER_RECORDS = 100
 STREAM_RECORDS = 100
@@ -37,7 +39,7 @@ _SECONDS = 3.0
 _FEW = 8
 
 
-def make_records(keys: int | None, seed: int = 1) -> list[Record]:
+def make_records(keys: int | None, seed: int = 1) -> Records:
     """Return the records of one reply.
 
     Args:
@@ -45,19 +47,19 @@ def make_records(keys: int | None, seed: int = 1) -> list[Record]:
         seed: Of the keys and payloads.
     """
     rng = random.Random(seed)
-    same = [f"{rng.getrandbits(64):016x}".encode() for _ in range(keys or 0)]
-    records = []
-    for number in range(STREAM_RECORDS):
-        names = same or [f"{rng.getrandbits(64):016x}".encode() for _ in range(USER_RECORDS)]
+    same = [f"{rng.getrandbits(64):016x}" for _ in range(keys or 0)]
+    payloads = []
+    for _ in range(STREAM_RECORDS):
+        names = same or [f"{rng.getrandbits(64):016x}" for _ in range(USER_RECORDS)]
         aggregated = AggregatedRecord(partition_key_table=names)
         for place in range(USER_RECORDS):
             data = json.dumps({"user_id": rng.randrange(10**9)}).ljust(PAYLOAD_BYTES).encode()
             aggregated.records.add(partition_key_index=place % len(names), data=data)
         message = aggregated.SerializeToString()
-        data = MAGIC + message + hashlib.md5(message, usedforsecurity=False).digest()
-        sequence_number = 49_600_000_000_000 * 10**42 + number
-        records.append(Record(str(sequence_number), data, 1.76e9 + number / 1e3))
-    return records
+        payloads.append(MAGIC + message + hashlib.md5(message, usedforsecurity=False).digest())
+    numbers = [str(49_600_000_000_000 * 10**42 + number) for number in range(STREAM_RECORDS)]
+    arrival_us = [1_760_000_000_000_000 + number * 1_000 for number in range(STREAM_RECORDS)]
+    return columns(payloads, numbers, arrival_us)
 
 
 def run() -> dict[str, Any]:
@@ -81,22 +83,22 @@ def run() -> dict[str, Any]:
         return sum(1 for _ in iter_deaggregate_records(encoded))
 
     def of_md5() -> int:
-        for record in few:
-            hashlib.md5(record.data, usedforsecurity=False).digest()
+        for payload in few.payloads:
+            hashlib.md5(payload, usedforsecurity=False).digest()
         return len(few) * USER_RECORDS
 
     encoded = [
         {
             "kinesis": {
-                "data": base64.b64encode(record.data).decode(),
+                "data": base64.b64encode(payload).decode(),
                 "partitionKey": "a",
-                "sequenceNumber": record.sequence_number,
+                "sequenceNumber": number.decode(),
                 "kinesisSchemaVersion": "1.0",
-                "approximateArrivalTimestamp": record.approximate_arrival_timestamp,
+                "approximateArrivalTimestamp": 1.76e9,
             },
-            "eventID": record.sequence_number,
+            "eventID": number.decode(),
         }
-        for record in few
+        for payload, number in zip(few.payloads, few.numbers, strict=True)
     ]
     works = {"few": of_few, "distinct": of_distinct, "package": of_package, "md5": of_md5}
     measured = {kind: _rates(work) for kind, work in works.items()}
@@ -119,7 +121,7 @@ def run() -> dict[str, Any]:
     }
 
 
-def _user_records(records: list[Record], deaggregator: Deaggregator) -> int:
+def _user_records(records: Records, deaggregator: Deaggregator) -> int:
     return sum(
         len(rows.payloads) + rows.foreign for rows in to_rows({"Records": records}, deaggregator)
     )

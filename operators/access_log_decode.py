@@ -105,8 +105,9 @@ class AccessLogDecoder:
         if self._by_arrival and arrival_us is None:
             msg = "this source knows no arrival times"
             raise ValueError(msg)
-        if isinstance(payloads, Lines):
-            lines = self._find_lines(payloads.buffer, len(payloads))
+        if isinstance(payloads, Lines) and payloads.are_lines():
+            buffer = bytes(payloads.buffer[: int(payloads.bounds[1].max(initial=0))])
+            lines = self._find_lines(buffer, len(payloads))
         else:
             lines = self._find_lines(b"\n".join(payloads), None if payloads else 0)
         chunks = [

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from operators.compiled import compiled
+from compiled import compiled
 
 Array = Any  # numba infers types from the arguments of the first call
 Span = tuple[int, int]

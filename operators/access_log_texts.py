@@ -16,9 +16,9 @@ from typing import Any
 
 import numpy as np
 
+from compiled import compiled
 from messages import Int64s, UInt64s
 from operators.codes import TextCodes
-from operators.compiled import compiled
 
 Array = Any  # numba infers types from the arguments of the first call
 

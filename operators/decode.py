@@ -223,7 +223,7 @@ class Decoder:
         loose = set((lines.loose_ends() // _RUN_LINES).tolist())
         for number, (size, run) in enumerate(lines.runs(_RUN_LINES)):
             if not run.isascii():
-                found.undecodable.update(_undecodable(run.split(b"\n"), first))
+                found.undecodable.update(_undecodable(lines[first : first + size], first))
             events: list[Any] = []
             if number not in loose:
                 with suppress(*_DECODE_ERRORS):
@@ -231,7 +231,7 @@ class Decoder:
             if len(events) == size:
                 found.events.extend(events)
             else:
-                self._decode_each(run.split(b"\n"), first, found)
+                self._decode_each(lines[first : first + size], first, found)
             first += size
 
     def _decode_each(self, payloads: Sequence[bytes], first: int, found: _Found) -> None:

@@ -41,7 +41,7 @@ from llvmlite import ir  # type: ignore[import-untyped]
 from numba import types
 from numba.extending import intrinsic
 
-from operators.compiled import compiled, inlined
+from compiled import compiled, inlined
 
 Array = Any  # numba infers types from the arguments of the first call
 Rows = tuple[Array, Array, Array, Array, Array]  # boxes, links, points, counts, tree

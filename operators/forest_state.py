@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from operators.compiled import compiled
+from compiled import compiled
 from operators.forest_kernels import (
     DIMENSION,
     FREE_LEAF,

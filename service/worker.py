@@ -8,6 +8,7 @@ supervisor dies, the worker ends at once.
 
 from __future__ import annotations
 
+import gc
 import json
 import logging
 import os
@@ -27,13 +28,14 @@ from bytewax.recovery import RecoveryConfig
 
 from dataflows.pipeline import build_flow, now_us
 from dataflows.vitals import Vitals
-from operators.forest import prepare
+from operators import forest
 from service import endpoints, logs
 from service.aws import Aws
 from service.channel import Reporter
 from service.job import Job
 from service.references import References
 from service.watched import watch
+from sources.kinesis import records
 
 logger = logging.getLogger("kinewax.service")
 
@@ -118,6 +120,7 @@ def run(spec: Spec) -> int:
         flow = _build(spec, drain, vitals, reporter)
         watch(flow, reporter.fail)
         _start_beats(spec, reporter, vitals)
+        gc.freeze()  # all that is loaded stays: to look through it again and again took a tenth
         reporter.wait_to_go()
         _execute(flow, spec, settings.runtime.epoch_interval, recovery)
     except BaseException as error:  # the engine's panics aren't Exceptions
@@ -167,8 +170,11 @@ def _build(spec: Spec, drain: Drain, vitals: Vitals, reporter: Reporter) -> Any:
     domain = job.domain()
     references = References(domain, job.settings, aws, lambda facts: _loaded(reporter, facts))
     references.watch()
+    # Else the first points, or replies, would wait while the loops are compiled.
     if domain.detectors_of(job.windows()):
-        prepare()  # else the first points would wait while their loops are compiled
+        forest.prepare()
+    if job.source.startswith(endpoints.KINESIS):
+        records.prepare()
     return build_flow(
         domain,
         endpoints.open_source(

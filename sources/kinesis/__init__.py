@@ -13,8 +13,10 @@ consumer.py      in whose name a process subscribes
 fan_out.py       the subscriptions of a process, and their watchdog
 retention.py     whether a shard is read more slowly than it is forgotten
 share.py         what readers divide: memory, and how far apart they may be
-records.py       a reply's body to columns
-kpl.py           aggregated records
+bodies.py        the bodies of replies, read in one piece
+replies.py       a reply's body to columns (compiled: body_kernels.py, gather_kernels.py)
+records.py       columns to the rows that a slot takes over
+kpl.py           aggregated records (compiled: kpl_kernels.py)
 pacing.py        quotas, call budget, backoff
 failures.py      what a failed call means
 stream.py        what the slots of a process share

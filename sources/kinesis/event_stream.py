@@ -16,6 +16,7 @@ from __future__ import annotations
 import time
 import zlib
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import msgspec
@@ -25,7 +26,7 @@ from botocore.parsers import ResponseParserError
 from urllib3.exceptions import HTTPError
 from urllib3.exceptions import ReadTimeoutError as SocketTimeoutError
 
-from sources.kinesis.records import Record
+from sources.kinesis.replies import Records, take_in
 
 _OPERATION = "SubscribeToShard"
 _PRELUDE_BYTES = 12
@@ -46,16 +47,25 @@ class Body(Protocol):
         """Close the connection."""
 
 
-class Event(msgspec.Struct, rename="pascal"):
-    """One SubscribeToShardEvent; names as the service's, but for case."""
+class _Rest(msgspec.Struct, rename="pascal"):
+    """One SubscribeToShardEvent without its records; names as the service's, but for case."""
 
-    records: list[Record]
     continuation_sequence_number: str | None = None
     millis_behind_latest: int | None = None
     child_shards: list[dict[str, Any]] | None = None  # `Any`: as boto3 gives them
 
 
-_decode = msgspec.json.Decoder(Event).decode
+_decode = msgspec.json.Decoder(_Rest).decode
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One SubscribeToShardEvent (`Any`: as boto3 gives them)."""
+
+    records: Records
+    continuation_sequence_number: str | None
+    millis_behind_latest: int | None
+    child_shards: list[dict[str, Any]] | None
 
 
 def keep_body(
@@ -197,17 +207,29 @@ def _checked(frame: bytes) -> EventStreamMessage:
         raise ResponseParserError(message) from error
 
 
+def _taken_in(payload: bytes) -> Event:
+    taken = take_in(payload)
+    if taken is None:
+        text = "The records of an event of a subscription are not understood"
+        raise ResponseParserError(text)
+    records, without = taken
+    try:
+        rest = _decode(without)
+    except msgspec.MsgspecError as error:
+        text = f"An event of a subscription is not understood: {error}"
+        raise ResponseParserError(text) from error
+    return Event(
+        records, rest.continuation_sequence_number, rest.millis_behind_latest, rest.child_shards
+    )
+
+
 def _event(message: EventStreamMessage) -> Event | None:
     headers = message.headers
     kind = headers.get(":message-type")
     if kind == "event":
         if headers.get(":event-type") != "SubscribeToShardEvent":
             return None  # the opening, or what is yet to be invented
-        try:
-            return _decode(message.payload)
-        except msgspec.MsgspecError as error:
-            text = f"An event of a subscription is not understood: {error}"
-            raise ResponseParserError(text) from error
+        return _taken_in(message.payload)
     if kind == "exception":
         code = headers.get(":exception-type")
         text = message.payload.decode(errors="replace")

@@ -1,118 +1,54 @@
-"""From the body of a GetRecords reply to columns.
+"""From the records of a reply to the rows that a slot takes over.
 
-botocore's own JSON parser costs about 16 us a record, most of it in timestamps and dictionaries.
-Its event `before-parse.kinesis.GetRecords` hands over the body before that parser sees it; a typed
-msgspec decode with base64 built in costs about 0.5 us. Signing, retries, errors and error classes
-stay botocore's: the hook touches nothing but a reply with status 200, and what it cannot decode it
-leaves alone. The event is in botocore since 1.35.50 and undocumented: without it everything still
-works, slowly, and a test fails.
-
-Guarantee: the columns hold every record of the reply, in order, or every user record in it that
-belongs to the shard; `Rows` never hold part of a stream record without saying so in
-`sub_sequence`.
+Guarantee: rows hold every record of the reply, in order, or every user record in it that belongs to
+the shard; `Rows` never hold part of a stream record without saying so in `sub_sequence`.
 """
 
 from __future__ import annotations
 
+import base64
+import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
-from itertools import chain
 from typing import Any, overload
 
-import msgspec
 import numpy as np
 
-from messages import Int64s
-from sources.kinesis.client import KinesisClient
-from sources.kinesis.kpl import MAGIC, Deaggregator
+from messages import Int64s, Lines, joined
+from sources.kinesis.kpl import MAGIC, Deaggregator, UserRecords
+from sources.kinesis.lineage import HASH_KEYS
+from sources.kinesis.replies import Records, records_of, take_in
 
 MAX_ROWS = 10_000
 """The most rows in one `Rows`, so that neither memory nor a tick downstream is at the mercy of a
 reply of 10,000 records of 1,000 user records each. Also the most records in a reply."""
 
-_ROW_OVERHEAD_BYTES = 250  # a bytes object, a sequence number of 56 digits, list cells
+PLAIN = -1
+"""The place of a plain record, in place of that within an aggregate."""
 
-
-class Record(msgspec.Struct, rename="pascal", gc=False):
-    """The fields of a record that are used; names as in the reply, but for case."""
-
-    sequence_number: str
-    data: bytes
-    approximate_arrival_timestamp: float  # seconds: 1760000000.123, 1.760000000123E9 or a plain int
-
-
-class _ChildShard(msgspec.Struct, rename="pascal"):
-    shard_id: str
-    hash_key_range: dict[str, str]
-    parent_shards: list[str] = []
-
-
-class _Reply(msgspec.Struct, rename="pascal"):
-    records: list[Record]
-    next_shard_iterator: str | None = None
-    millis_behind_latest: int | None = None
-    child_shards: list[_ChildShard] | None = None
-
-
-_decode = msgspec.json.Decoder(_Reply).decode
-
-
-def use_typed_parse(client: KinesisClient) -> None:
-    """Have a boto3 client decode the bodies of GetRecords with `parse_body`."""
-    client.meta.events.register("before-parse.kinesis.GetRecords", parse_body)
-
-
-def parse_body(
-    response_dict: dict[str, Any], customized_response_dict: dict[str, Any], **_: Any
-) -> None:
-    """Decode a good reply's body; botocore's event handler (`Any`: its untyped dictionaries).
-
-    Args:
-        response_dict: `status_code` and `body`; a decoded body is replaced by an empty object.
-        customized_response_dict: What botocore lays over its own result.
-    """
-    if response_dict["status_code"] != 200:
-        return
-    body = response_dict["body"]
-    try:
-        reply = _decode(body)
-    except msgspec.MsgspecError:
-        return  # another notation, or a body that was cut: see `client.field`
-    response_dict["body"] = b"{}"
-    customized_response_dict["Records"] = reply.records
-    customized_response_dict["NextShardIterator"] = reply.next_shard_iterator
-    customized_response_dict["MillisBehindLatest"] = reply.millis_behind_latest
-    if reply.child_shards:
-        customized_response_dict["ChildShards"] = [
-            {
-                "ShardId": child.shard_id,
-                "HashKeyRange": child.hash_key_range,
-                "ParentShards": child.parent_shards,
-            }
-            for child in reply.child_shards
-        ]
+_ROW_OVERHEAD_BYTES = 120  # a sequence number of 56 digits, and where it and the payload stand
 
 
 class Numbered(Sequence[str]):
-    """Sequence numbers of rows of which some come from aggregates, written out when asked for.
+    """Sequence numbers of rows, written out when asked for.
 
-    Few ever are: those of rejects and of late events. To write `.n` behind 56 digits costs as much
-    as to take a user record out of its aggregate.
+    Few ever are: those of rejects and of late events.
 
     Args:
-        records: The sequence number of each row's stream record.
-        places: The place of each row within that record; -1 for a plain record.
+        records: Those of stream records.
+        of: int64[n], the place of each row's record among these.
+        places: int64[n], that of each row within its record, or `PLAIN`.
     """
 
-    __slots__ = ("places", "records")
+    __slots__ = ("of", "places", "records")
 
-    def __init__(self, records: list[str], places: list[int]) -> None:
+    def __init__(self, records: Lines, of: Int64s, places: Int64s) -> None:
         self.records = records
+        self.of = of
         self.places = places
 
     def __len__(self) -> int:
-        return len(self.records)
+        return len(self.of)
 
     @overload
     def __getitem__(self, index: int) -> str: ...
@@ -120,24 +56,21 @@ class Numbered(Sequence[str]):
     def __getitem__(self, index: slice) -> Numbered: ...
     def __getitem__(self, index: int | slice) -> str | Numbered:
         if isinstance(index, slice):
-            return Numbered(self.records[index], self.places[index])
-        record, place = self.records[index], self.places[index]
-        return record if place < 0 else f"{record}.{place}"
+            return Numbered(self.records, self.of[index], self.places[index])
+        record, place = self.records[int(self.of[index])].decode(), int(self.places[index])
+        return record if place == PLAIN else f"{record}.{place}"
 
 
-def joined(parts: Sequence[list[str] | Numbered]) -> list[str] | Numbered:
+def numbers_joined(parts: Sequence[Numbered]) -> Numbered:
     """Return the sequence numbers of consecutive rows as one."""
-    if not any(isinstance(part, Numbered) for part in parts):
-        return list(chain.from_iterable(parts))
-    whole = Numbered([], [])
-    for part in parts:
-        if isinstance(part, Numbered):
-            whole.records += part.records
-            whole.places += part.places
-        else:
-            whole.records += part
-            whole.places += [-1] * len(part)
-    return whole
+    if len(parts) == 1:
+        return parts[0]
+    offsets = np.cumsum([0, *(len(part.records) for part in parts)])
+    return Numbered(
+        joined([part.records for part in parts]),
+        np.concatenate([part.of + at for part, at in zip(parts, offsets, strict=False)]),
+        np.concatenate([part.places for part in parts]),
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,8 +90,8 @@ class Rows:
         payload_bytes: The payloads' length.
     """
 
-    payloads: list[bytes]
-    sequence_numbers: list[str] | Numbered
+    payloads: Lines
+    sequence_numbers: Numbered
     arrival_us: Int64s
     sequence: str
     sub_sequence: int | None
@@ -173,113 +106,143 @@ class Rows:
         return self.payload_bytes + _ROW_OVERHEAD_BYTES * len(self.payloads)
 
 
+def prepare() -> None:
+    """Load the compiled loops, or compile them, so that no reply waits for it."""
+    message = b"\x0a\x01k\x1a\x04\x08\x00\x1a\x00"  # a key, and one record, empty
+    digest = hashlib.md5(message, usedforsecurity=False).digest()
+    texts = (b"", base64.b64encode(MAGIC + message + digest))
+    entry = b'{"Data":"%s","SequenceNumber":"1","ApproximateArrivalTimestamp":1}'
+    taken = take_in(b'{"Records":[%s]}' % b",".join(entry % text for text in texts))
+    assert taken is not None
+    (rows,) = to_rows({"Records": taken[0]}, Deaggregator(0, HASH_KEYS - 1))
+    assert list(rows.sequence_numbers) == ["1", "1.0"]
+
+
 def to_rows(
     reply: Mapping[str, Any], deaggregator: Deaggregator, resume: tuple[str, int] | None = None
 ) -> Iterator[Rows]:
     """Turn a GetRecords reply (`Any`: boto3's) into rows, at most `MAX_ROWS` at a time.
 
     Args:
-        reply: With typed `Record`s in `Records`, or what botocore's own parser makes.
+        reply: With `Records`, or what botocore's own parser makes.
         deaggregator: The shard's.
         resume: Sequence number of a record of which a part was emitted before, and the place of
             the last user record in that part; what came before is left out.
     """
-    records: Sequence[Record] = reply["Records"]
-    if not records:
+    found = reply["Records"]
+    records = found if isinstance(found, Records) else records_of(found)
+    if not len(records):
         return
-    if not isinstance(records[0], Record):
-        records = [_from_botocore(record) for record in reply["Records"]]
-    payloads = [record.data for record in records]
-    # JSON and nearly all text sort before the magic; asking each payload takes three times as long.
-    if max(payloads) >= MAGIC:
-        yield from _deaggregated(records, deaggregator, resume)
-        return
-    seconds = [record.approximate_arrival_timestamp for record in records]
-    yield Rows(
-        payloads=payloads,
-        sequence_numbers=[record.sequence_number for record in records],
-        arrival_us=_microseconds(seconds),
-        sequence=records[-1].sequence_number,
-        sub_sequence=None,
-        plain=len(records),
-        aggregated=0,
-        foreign=0,
-        payload_bytes=sum(map(len, payloads)),
-    )
-
-
-def _deaggregated(
-    records: Sequence[Record], deaggregator: Deaggregator, resume: tuple[str, int] | None
-) -> Iterator[Rows]:
-    rows = _Gathered()
-    for record in records:
-        found = deaggregator.user_records(record.data)
-        if found is None:
-            rows.add(record, [record.data], (-1,))
-            rows.plain += 1
-            if len(rows.payloads) >= MAX_ROWS:
-                yield rows.take(record.sequence_number)
+    rows = _Gathered(records)
+    plain_from = 0
+    for record in _beginning_with_magic(records.payloads):
+        aggregate = deaggregator.user_records(records.payloads[record])
+        if aggregate is None:
             continue
-        payloads, indexes, foreign = found.payloads, found.indexes, found.foreign
-        if resume is not None and record.sequence_number == resume[0]:
-            skipped = sum(index <= resume[1] for index in indexes)
-            payloads, indexes = payloads[skipped:], indexes[skipped:]
-            foreign = 0  # counted with the part that was emitted
-        rows.foreign += foreign
-        while len(payloads) > (room := MAX_ROWS - len(rows.payloads)):
-            rows.add(record, payloads[:room], indexes[:room])
-            yield rows.take(record.sequence_number, indexes[room - 1])
-            payloads, indexes = payloads[room:], indexes[room:]
-        rows.add(record, payloads, indexes)
+        yield from rows.add_plain(plain_from, record)
+        plain_from = record + 1
+        begin = 0
+        if resume is not None and records.numbers[record].decode() == resume[0]:
+            begin = int(np.searchsorted(aggregate.indexes, resume[1], side="right"))
+        else:  # else they were counted with the part that was emitted
+            rows.foreign += aggregate.foreign
+        while len(aggregate.indexes) - begin > (room := MAX_ROWS - rows.size):
+            rows.add(record, aggregate, begin, begin + room)
+            begin += room
+            yield rows.take(record, int(aggregate.indexes[begin - 1]))
+        rows.add(record, aggregate, begin, len(aggregate.indexes))
         rows.aggregated += 1
-        if len(rows.payloads) >= MAX_ROWS:
-            yield rows.take(record.sequence_number)
+        if rows.size >= MAX_ROWS:
+            yield rows.take(record)
+    yield from rows.add_plain(plain_from, len(records))
     if rows.plain or rows.aggregated:
-        yield rows.take(records[-1].sequence_number)
+        yield rows.take(len(records) - 1)
+
+
+def blank(sequence: str) -> Rows:
+    """Return rows that say only how far the shard has been read."""
+    none = np.empty(0, np.int64)
+    nothing = Lines(b"", np.empty((2, 0), np.int64))
+    return Rows(nothing, Numbered(nothing, none, none), none, sequence, None, 0, 0, 0, 0)
+
+
+def _beginning_with_magic(payloads: Lines) -> list[int]:
+    """Return which payloads may be aggregates; what is short may be told wrongly to begin so."""
+    characters = np.frombuffer(payloads.buffer, np.uint8)
+    begins = payloads.bounds[0]
+    begin_so = np.ones(len(begins), np.bool_)
+    for place, byte in enumerate(MAGIC):
+        begin_so &= characters.take(begins + place, mode="clip") == byte
+    return np.flatnonzero(begin_so).tolist()
 
 
 class _Gathered:
-    """`Rows` in the making."""
+    """`Rows` in the making, of the records of a reply."""
 
-    def __init__(self) -> None:
+    def __init__(self, records: Records) -> None:
+        self._records = records
         self._clear()
 
     def _clear(self) -> None:
-        self.payloads: list[bytes] = []
-        self.numbers = Numbered([], [])
-        self.seconds: list[float] = []
-        self.counts: list[int] = []  # how many rows share each of the seconds
-        self.plain = self.aggregated = self.foreign = self.payload_bytes = 0
+        self._pieces: list[
+            tuple[bytes | memoryview, Int64s]
+        ] = []  # and where in them payloads stand
+        self._of: list[Int64s] = []
+        self._places: list[Int64s] = []
+        self.size = self.plain = self.aggregated = self.foreign = 0
 
-    def add(self, record: Record, payloads: list[bytes], places: Sequence[int]) -> None:
-        self.payloads += payloads
-        self.numbers.records += [record.sequence_number] * len(payloads)
-        self.numbers.places += places
-        self.seconds.append(record.approximate_arrival_timestamp)
-        self.counts.append(len(payloads))
-        self.payload_bytes += sum(map(len, payloads))
+    def add(self, record: int, aggregate: UserRecords, begin: int, end: int) -> None:
+        """Add user records of one stream record, from one to before another."""
+        places = aggregate.indexes[begin:end]
+        spans = aggregate.spans[:, begin:end]
+        self._add(aggregate.data, spans, np.full(len(places), record), places)
 
-    def take(self, sequence: str, sub_sequence: int | None = None) -> Rows:
+    def add_plain(self, begin: int, end: int) -> Iterator[Rows]:
+        """Add plain records, from one to before another; yield rows whenever they are full."""
+        payloads = self._records.payloads
+        while begin < end:
+            behind = min(end, begin + MAX_ROWS - self.size)
+            of = np.arange(begin, behind)
+            spans = payloads.bounds[:, begin:behind]
+            self._add(payloads.buffer, spans, of, np.full(len(of), PLAIN))
+            self.plain += len(of)
+            begin = behind
+            if self.size >= MAX_ROWS:
+                yield self.take(behind - 1)
+
+    def _add(self, buffer: bytes | memoryview, spans: Int64s, of: Int64s, places: Int64s) -> None:
+        self._pieces.append((buffer, spans))
+        self._of.append(of)
+        self._places.append(places)
+        self.size += len(of)
+
+    def take(self, last: int, sub_sequence: int | None = None) -> Rows:
+        """Return the rows, of records up to `last`, and begin anew."""
+        of, records = np.concatenate(self._of), self._records
+        is_whole = len(of) == len(records) == self.plain
+        payloads = records.payloads if is_whole else self._payloads()
         rows = Rows(
-            payloads=self.payloads,
-            sequence_numbers=self.numbers,
-            arrival_us=np.repeat(_microseconds(self.seconds), self.counts),
-            sequence=sequence,
+            payloads=payloads,
+            sequence_numbers=Numbered(records.numbers, of, np.concatenate(self._places)),
+            arrival_us=records.arrival_us[of],
+            sequence=records.numbers[last].decode(),
             sub_sequence=sub_sequence,
             plain=self.plain,
             aggregated=self.aggregated,
             foreign=self.foreign,
-            payload_bytes=self.payload_bytes,
+            payload_bytes=int(np.diff(payloads.bounds, axis=0).sum()),
         )
         self._clear()
         return rows
 
+    def _payloads(self) -> Lines:
+        from sources.kinesis import gather_kernels as kernels  # numba is loaded by those who read
 
-def _microseconds(seconds: list[float]) -> Int64s:
-    # A float holds microseconds of this century exactly once rounded.
-    return np.rint(np.array(seconds, np.float64) * 1e6).astype(np.int64)
-
-
-def _from_botocore(record: Mapping[str, Any]) -> Record:
-    arrival: datetime = record["ApproximateArrivalTimestamp"]
-    return Record(record["SequenceNumber"], record["Data"], arrival.timestamp())
+        room = sum(int(ends.sum() - begins.sum()) for _, (begins, ends) in self._pieces) + self.size
+        text, bounds = np.empty(room, np.uint8), np.empty((2, self.size), np.int64)
+        written = first = 0
+        for buffer, (begins, ends) in self._pieces:
+            source = np.frombuffer(buffer, np.uint8)
+            written = kernels.gather(source, begins, ends, text, written, bounds, first)
+            first += len(begins)
+        return Lines(text.data[:written].toreadonly(), bounds)

@@ -22,12 +22,12 @@ from typing import Any, Literal
 import numpy as np
 
 from errors import LayoutError
-from messages import Adopted, Block, Ended, Hello, Idle, Mark
+from messages import Adopted, Block, Ended, Hello, Idle, Mark, joined
 from sources.base import SlotState
 from sources.kinesis.lineage import Shard, heirs, oldest_first, slot_of
 from sources.kinesis.lister import Listing
 from sources.kinesis.reader import End, Position, ShardReader, Tip
-from sources.kinesis.records import MAX_ROWS, Rows, joined
+from sources.kinesis.records import MAX_ROWS, Rows, numbers_joined
 from sources.kinesis.stream import Stream
 
 STATE_VERSION = 1
@@ -306,7 +306,7 @@ class KinesisSlot:
             self._ledger["user_records"] += len(rows.payloads) + rows.foreign
             self._ledger["foreign_user_records"] += rows.foreign
         owned.position = Position(last.sequence, last.sub_sequence)
-        filled = [rows for rows in gathered if rows.payloads]
+        filled = [rows for rows in gathered if len(rows.payloads)]
         if filled:
             block = _block(owned.shard.id, filled)
             out.append(block)
@@ -314,13 +314,10 @@ class KinesisSlot:
 
 
 def _block(shard: str, parts: list[Rows]) -> Block:
-    if len(parts) == 1:
-        rows = parts[0]
-        return Block(shard, rows.payloads, rows.sequence_numbers, rows.arrival_us)
     return Block(
         shard,
-        [payload for rows in parts for payload in rows.payloads],
-        joined([rows.sequence_numbers for rows in parts]),
+        joined([rows.payloads for rows in parts]),
+        numbers_joined([rows.sequence_numbers for rows in parts]),
         np.concatenate([rows.arrival_us for rows in parts]),
     )
 

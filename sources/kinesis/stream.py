@@ -26,7 +26,7 @@ from sources.kinesis.pacing import Pacing
 from sources.kinesis.polling import PollingReader
 from sources.kinesis.prefetch import Prefetch
 from sources.kinesis.reader import Position, ShardReader
-from sources.kinesis.records import use_typed_parse
+from sources.kinesis.replies import use_typed_parse
 from sources.kinesis.share import Share
 from sources.kinesis.subscription import Subscription
 

@@ -25,7 +25,6 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Literal
 
-import numpy as np
 from botocore.parsers import ResponseParserError
 
 import metrics
@@ -34,7 +33,7 @@ from sources.kinesis.consumer import Consumer
 from sources.kinesis.event_stream import Body, Event, Events
 from sources.kinesis.lineage import Shard, child_shard
 from sources.kinesis.reader import ROOM_SECONDS, Position, ShardReader, Tip
-from sources.kinesis.records import Rows
+from sources.kinesis.records import Rows, blank
 from sources.kinesis.retention import RetentionWatch
 from sources.kinesis.share import PAUSED_SECONDS
 
@@ -252,7 +251,7 @@ class Subscription(ShardReader):
         if self._position.sequence is not None and self._position.sub_sequence is None:
             self._drop_last(lambda item: isinstance(item, Tip))
             self._drop_last(lambda item: isinstance(item, Rows) and _is_blank(item))
-            self._queue.append(_blank(self._position.sequence))
+            self._queue.append(blank(self._position.sequence))
         if behind_ms == 0 and made_after_us is not None:
             self._put_tip(made_after_us)
 
@@ -331,11 +330,6 @@ def _start(position: Position) -> dict[str, Any]:
         seconds = position.start_us // 1000 / 1000  # the service keeps milliseconds
         return {"Type": "AT_TIMESTAMP", "Timestamp": seconds}
     return {"Type": "TRIM_HORIZON"}
-
-
-def _blank(sequence: str) -> Rows:
-    """Return rows that say only how far the shard has been read."""
-    return Rows([], [], np.empty(0, np.int64), sequence, None, 0, 0, 0, 0)
 
 
 def _is_blank(rows: Rows) -> bool:

@@ -13,11 +13,12 @@ from dataflows.registry import DOMAINS
 
 ROOT = Path(__file__).resolve().parents[2]
 
-MESSAGES = {"messages", "errors", "metrics"}
+MESSAGES = {"messages", "errors", "metrics", "compiled"}
 MAY_IMPORT = {
     "messages": set(),
     "errors": set(),
     "metrics": set(),
+    "compiled": set(),
     "sources": MESSAGES,
     "operators": MESSAGES,
     "sinks": MESSAGES,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import pickle
 
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from messages import Lines, PairCounts, Partial
+from messages import Lines, PairCounts, Partial, joined
 
 buffers = st.lists(st.sampled_from([b"\n", b"a", b"{}", b"}\n{", b" ", b"\r"]), max_size=40).map(
     b"".join
@@ -26,6 +27,44 @@ def test_lines_are_what_a_split_gives(buffer: bytes) -> None:
     assert [lines[place] for place in range(-len(lines), 0)] == expected
     assert lines[1:-1] == expected[1:-1]
     assert lines[::2] == expected[::2]
+
+
+def own(payloads: list[bytes], view: type[bytes | memoryview] = bytes) -> Lines:
+    """Return payloads with a line end behind each that has none of its own."""
+    ended = [one if one.endswith(b"\n") else one + b"\n" for one in payloads]
+    begins = np.cumsum([0, *map(len, ended)], dtype=np.int64)[:-1]
+    ends = begins + np.array([len(one) for one in payloads], np.int64)
+    return Lines(view(b"".join(ended)), np.array([begins, ends]))
+
+
+some = st.lists(st.sampled_from([b"", b"\n", b"a", b"{}", b"{}\n", b"{}\n{}", b" "]), max_size=9)
+
+
+@given(some, st.sampled_from([bytes, memoryview]))
+def test_payloads_with_line_ends_of_their_own_stay_whole(
+    payloads: list[bytes], view: type[bytes | memoryview]
+) -> None:
+    lines = own(payloads, view)
+    assert list(lines) == payloads
+    assert [lines[place] for place in range(-len(payloads), 0)] == payloads
+    assert list(pickle.loads(pickle.dumps(lines))) == payloads
+    assert lines.are_lines() == (not any(b"\n" in one for one in payloads))
+    assert lines.has_blank() == (b"" in payloads)
+    assert lines.loose_ends().tolist() == [
+        place
+        for place, (one, other) in enumerate(itertools.pairwise(payloads))
+        if not (one.removesuffix(b"\n").endswith(b"}") and other.startswith(b"{"))
+    ]
+    assert [size for size, _ in lines.runs(4)] == [
+        len(payloads[place : place + 4]) for place in range(0, len(payloads), 4)
+    ]
+    runs = b"".join(run.rstrip(b"\n") for _, run in lines.runs(4))
+    assert runs.replace(b"\n", b"") == b"".join(payloads).replace(b"\n", b"")
+
+
+@given(st.lists(some, min_size=1, max_size=4))
+def test_consecutive_payloads_are_joined_in_order(parts: list[list[bytes]]) -> None:
+    assert list(joined([own(part) for part in parts])) == list(itertools.chain(*parts))
 
 
 @given(buffers)

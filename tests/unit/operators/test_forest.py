@@ -458,7 +458,7 @@ def test_numba_is_imported_only_when_trees_are_needed():
 
 def test_where_no_cache_can_be_written_the_loops_are_compiled_for_this_process():
     program = (
-        "import numpy as np; from operators.compiled import compiled;"
+        "import numpy as np; from compiled import compiled;"
         "double = compiled(lambda x: 2 * x); assert double(21) == 42;"
         "assert type(double._cache).__name__ == 'NullCache'"
     )

@@ -13,13 +13,14 @@ from contextlib import suppress
 
 import pyarrow
 import pytest
+from aws_kinesis_agg.messages_pb2 import AggregatedRecord
 from hypothesis import given
 from hypothesis import strategies as st
 from pyarrow import parquet
 
 from sources.archive.formats import batches
 from sources.archive.stores import ObjectError
-from sources.kinesis.kpl import MAGIC, AggregatedRecord
+from sources.kinesis.kpl import MAGIC
 
 EVENTS = [
     {"user_id": "1", "brand": 'an "odd" one, }{ and \\ more'},
@@ -46,7 +47,7 @@ def values(name: str, content: bytes, size: int = 1 << 18) -> list[object]:
 
 
 def aggregate(*payloads: bytes) -> bytes:
-    message = AggregatedRecord(partition_key_table=[b"key"])
+    message = AggregatedRecord(partition_key_table=["key"])
     for payload in payloads:
         message.records.add(partition_key_index=0, data=payload)
     body = message.SerializeToString()

@@ -94,7 +94,7 @@ def test_rows_come_in_order_and_the_tip_behind_them() -> None:
     setup = Setup(stream)
     setup.steps(2)
     rows, tip = setup.items()
-    assert rows.payloads == [b"a", b"b"]
+    assert list(rows.payloads) == [b"a", b"b"]
     assert tip == Tip(stream.now_us)
 
 
@@ -153,7 +153,7 @@ def test_the_end_of_a_closed_shard_names_the_children_and_is_no_tip() -> None:
     setup = Setup(stream)
     assert setup.steps(1) == [None]
     rows, end = setup.items()
-    assert rows.payloads == [b"a"]
+    assert list(rows.payloads) == [b"a"]
     assert end == End()
     assert tuple(shard.id for shard in setup.learned) == children
 

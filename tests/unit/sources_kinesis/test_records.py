@@ -1,4 +1,4 @@
-"""The typed parse of GetRecords: that it happens, that it is right, that it fails softly."""
+"""From replies to rows: the typed parse of GetRecords, and what becomes of records."""
 
 from __future__ import annotations
 
@@ -22,15 +22,8 @@ from sources.kinesis.lineage import HASH_KEYS, Shard
 from sources.kinesis.pacing import Pacing
 from sources.kinesis.polling import PollingReader
 from sources.kinesis.reader import Position
-from sources.kinesis.records import (
-    Numbered,
-    Record,
-    Rows,
-    joined,
-    parse_body,
-    to_rows,
-    use_typed_parse,
-)
+from sources.kinesis.records import Numbered, Rows, numbers_joined, to_rows
+from sources.kinesis.replies import Records, columns, parse_body, use_typed_parse
 from sources.kinesis.share import Share
 from tests.fakes.kinesis import aggregate
 from tests.servers import clients
@@ -106,7 +99,10 @@ def test_botocore_fires_the_event_and_takes_what_the_hook_decoded() -> None:
     with canned(body_of(entry(1, b"\x00\xff"), ChildShards=[child])) as client:
         reply = client.get_records(ShardIterator="i")
     # Were the event gone, botocore would have made dictionaries, sixteen times slower.
-    assert reply["Records"] == [Record("1", b"\x00\xff", ARRIVAL)]
+    records = reply["Records"]
+    assert isinstance(records, Records)
+    assert (list(records.payloads), list(records.numbers)) == ([b"\x00\xff"], [b"1"])
+    assert records.arrival_us.tolist() == [ARRIVAL_US]
     assert reply["NextShardIterator"] == "next"
     assert reply["MillisBehindLatest"] == 7
     assert reply["ChildShards"] == [child]
@@ -133,7 +129,7 @@ def test_a_body_that_the_hook_cannot_decode_is_left_to_botocore() -> None:
     arrival = datetime(2025, 10, 9, 8, 53, 20, 123_000, tzinfo=UTC)
     assert reply["Records"][0]["ApproximateArrivalTimestamp"] == arrival
     (rows,) = to_rows(reply, deaggregator())
-    assert rows.payloads == [b"x"]
+    assert list(rows.payloads) == [b"x"]
     assert rows.arrival_us.tolist() == [ARRIVAL_US]
 
 
@@ -187,8 +183,12 @@ def test_arrival_times_in_whole_seconds_are_read() -> None:
 
 
 def rows_of(*records: tuple[int, bytes], resume: tuple[str, int] | None = None) -> list[Rows]:
-    reply = {"Records": [Record(str(number), data, ARRIVAL) for number, data in records]}
-    return list(to_rows(reply, deaggregator(), resume))
+    return list(to_rows({"Records": records_of(*records)}, deaggregator(), resume))
+
+
+def records_of(*records: tuple[int, bytes]) -> Records:
+    numbers = [str(number) for number, _ in records]
+    return columns([data for _, data in records], numbers, [ARRIVAL_US] * len(records))
 
 
 def test_an_empty_reply_has_no_rows() -> None:
@@ -197,7 +197,7 @@ def test_an_empty_reply_has_no_rows() -> None:
 
 def test_plain_records_keep_their_numbers() -> None:
     (rows,) = rows_of((5, b"a"), (6, b""), (9, b"b"))
-    assert rows.payloads == [b"a", b"", b"b"]
+    assert list(rows.payloads) == [b"a", b"", b"b"]
     assert list(rows.sequence_numbers) == ["5", "6", "9"]
     assert (rows.sequence, rows.sub_sequence) == ("9", None)
     assert (rows.plain, rows.aggregated, rows.foreign) == (3, 0, 0)
@@ -205,15 +205,19 @@ def test_plain_records_keep_their_numbers() -> None:
 
 def test_payloads_of_any_bytes_beside_an_aggregate_stay_plain() -> None:
     (rows,) = rows_of((1, b"\xff"), (2, aggregate(b"a")), (3, b"\xf3\x89\x9a\xc2\xff"))
-    assert rows.payloads == [b"\xff", b"a", b"\xf3\x89\x9a\xc2\xff"]
+    assert list(rows.payloads) == [b"\xff", b"a", b"\xf3\x89\x9a\xc2\xff"]
     assert (rows.plain, rows.aggregated) == (2, 1)
     (rows,) = rows_of((1, b"\xff\x00"))
-    assert (rows.payloads, list(rows.sequence_numbers), rows.plain) == ([b"\xff\x00"], ["1"], 1)
+    assert (list(rows.payloads), list(rows.sequence_numbers), rows.plain) == (
+        [b"\xff\x00"],
+        ["1"],
+        1,
+    )
 
 
 def test_user_records_are_numbered_within_their_record() -> None:
     (rows,) = rows_of((5, b"a"), (6, aggregate(b"b", b"c")), (7, b"d"))
-    assert rows.payloads == [b"a", b"b", b"c", b"d"]
+    assert list(rows.payloads) == [b"a", b"b", b"c", b"d"]
     assert list(rows.sequence_numbers) == ["5", "6.0", "6.1", "7"]
     assert rows.arrival_us.tolist() == [ARRIVAL_US] * 4
     assert (rows.sequence, rows.sub_sequence) == ("7", None)
@@ -233,23 +237,22 @@ def test_numbers_of_user_records_are_a_sequence_like_another() -> None:
 def test_numbers_of_consecutive_rows_are_joined_in_order() -> None:
     (plain,), (mixed,) = rows_of((1, b"a"), (2, b"b")), rows_of((3, aggregate(b"c", b"d")))
     numbers = [rows.sequence_numbers for rows in (plain, mixed, plain)]
-    assert list(joined(numbers)) == ["1", "2", "3.0", "3.1", "1", "2"]
-    assert joined(numbers[:1] * 2) == ["1", "2", "1", "2"]
+    assert list(numbers_joined(numbers)) == ["1", "2", "3.0", "3.1", "1", "2"]
+    assert list(numbers_joined(numbers[:1] * 2)) == ["1", "2", "1", "2"]
     assert list(plain.sequence_numbers) == ["1", "2"]
     assert list(mixed.sequence_numbers) == ["3.0", "3.1"]
 
 
 def test_a_record_of_foreign_user_records_only_still_moves_the_position() -> None:
-    reply = {"Records": [Record("3", aggregate(b"x", b"y"), ARRIVAL)]}
-    (rows,) = to_rows(reply, Deaggregator(0, 0))
-    assert rows.payloads == []
+    (rows,) = to_rows({"Records": records_of((3, aggregate(b"x", b"y")))}, Deaggregator(0, 0))
+    assert list(rows.payloads) == []
     assert (rows.sequence, rows.aggregated, rows.foreign) == ("3", 1, 2)
 
 
 def test_rows_are_bounded_and_say_when_a_record_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sources.kinesis.records.MAX_ROWS", 3)
     found = rows_of((1, b"a"), (2, aggregate(b"b", b"c", b"d", b"e", b"f", b"g")), (3, b"h"))
-    assert [rows.payloads for rows in found] == [
+    assert [list(rows.payloads) for rows in found] == [
         [b"a", b"b", b"c"],
         [b"d", b"e", b"f"],
         [b"g", b"h"],
@@ -293,11 +296,11 @@ def test_foreign_user_records_are_counted_once_across_a_resume(
     aggregator = RecordAggregator()
     for number in range(8):
         aggregator.add_user_record("k", b"%d" % number, str(number))
-    record = Record("1", aggregator.clear_and_get().get_contents()[2], ARRIVAL)
+    records = records_of((1, aggregator.clear_and_get().get_contents()[2]))
     shard = Deaggregator(2, 6)
-    first, *_ = to_rows({"Records": [record]}, shard)
-    assert first.payloads == [b"2", b"3"]
+    first, *_ = to_rows({"Records": records}, shard)
+    assert list(first.payloads) == [b"2", b"3"]
     assert first.sub_sequence == 3
-    rest = list(to_rows({"Records": [record]}, shard, (first.sequence, first.sub_sequence)))
+    rest = list(to_rows({"Records": records}, shard, (first.sequence, first.sub_sequence)))
     assert [payload for rows in rest for payload in rows.payloads] == [b"4", b"5", b"6"]
     assert first.foreign + sum(rows.foreign for rows in rest) == 3

@@ -5,18 +5,20 @@ from __future__ import annotations
 import random
 import threading
 import time
+from dataclasses import replace
 from typing import Any
 
-import numpy as np
 import pytest
 from botocore.exceptions import ReadTimeoutError
 
 import metrics
-from sources.kinesis.lineage import Shard
+from sources.kinesis.kpl import Deaggregator
+from sources.kinesis.lineage import HASH_KEYS, Shard
 from sources.kinesis.pacing import Pacing
 from sources.kinesis.polling import PollingReader
 from sources.kinesis.reader import End, Position
-from sources.kinesis.records import Rows
+from sources.kinesis.records import Rows, to_rows
+from sources.kinesis.replies import columns
 from sources.kinesis.share import PAUSED_SECONDS, Share, Standing
 from tests.fakes.kinesis import FakeKinesis
 
@@ -33,10 +35,9 @@ def always_looks(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def rows(*arrivals_us: int, payload_bytes: int = 0) -> Rows:
     count = len(arrivals_us)
-    return Rows(
-        [b""] * count, ["1"] * count, np.array(arrivals_us, np.int64), "1", None, count, 0, 0,
-        payload_bytes,
-    )  # fmt: skip
+    records = columns([b""] * count, ["1"] * count, arrivals_us)
+    (found,) = to_rows({"Records": records}, Deaggregator(0, HASH_KEYS - 1))
+    return replace(found, payload_bytes=payload_bytes)
 
 
 def reader_of(stream: FakeKinesis, number: int, share: Share) -> PollingReader:
