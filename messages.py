@@ -36,11 +36,19 @@ class Lines(Sequence[bytes]):
         buffer: The payloads. Between two stands a line end, or nothing where the first one ends
             with a line end of its own.
         bounds: int64[2, n], where each begins and ends; None where each is a line without its end.
+        braced: bool[n], whether each begins with `{` and ends with `}`, but for white space behind;
+            None where nobody has looked.
     """
 
-    __slots__ = ("bounds", "buffer")
+    __slots__ = ("bounds", "braced", "buffer")
 
-    def __init__(self, buffer: bytes | memoryview, bounds: Int64s | None = None) -> None:
+    def __init__(
+        self,
+        buffer: bytes | memoryview,
+        bounds: Int64s | None = None,
+        braced: npt.NDArray[np.bool_] | None = None,
+    ) -> None:
+        self.braced = braced
         self.buffer = buffer
         if bounds is None:
             ends = np.flatnonzero(np.frombuffer(buffer, np.uint8) == _LINE_END)
@@ -53,9 +61,9 @@ class Lines(Sequence[bytes]):
     def __iter__(self) -> Iterator[bytes]:
         return iter(self[:])
 
-    def __reduce__(self) -> tuple[type[Lines], tuple[bytes, Int64s]]:
+    def __reduce__(self) -> tuple[type[Lines], tuple[object, ...]]:
         """Travel between processes; a view can't."""
-        return Lines, (bytes(self.buffer), self.bounds)
+        return Lines, (bytes(self.buffer), self.bounds, self.braced)
 
     @overload
     def __getitem__(self, index: int) -> bytes: ...
@@ -81,11 +89,13 @@ class Lines(Sequence[bytes]):
         return int(ends) == between
 
     def loose_ends(self) -> Int64s:
-        """Return, ascending, which ends (but for the last) don't stand right between `}` and `{`.
+        """Return, ascending, which ends (but for the last) don't stand between `}` and `{`.
 
         Outside of strings, which hold no line ends, JSON has the two beside each other only where
         one object ends and another begins. So between other ends each payload begins an object.
         """
+        if self.braced is not None:
+            return np.flatnonzero(~(self.braced[:-1] & self.braced[1:]))
         characters = np.frombuffer(self.buffer, np.uint8)
         begins, ends = self.bounds[:, :-1]
         last = ends - 1
@@ -115,7 +125,12 @@ def joined(parts: Sequence[Lines]) -> Lines:
         return parts[0]
     offsets = np.cumsum([0, *(len(part.buffer) for part in parts)])
     bounds = [part.bounds + offset for part, offset in zip(parts, offsets, strict=False)]
-    return Lines(b"".join(part.buffer for part in parts), np.concatenate(bounds, axis=1))
+    braced = [part.braced for part in parts if part.braced is not None]
+    return Lines(
+        b"".join(part.buffer for part in parts),
+        np.concatenate(bounds, axis=1),
+        np.concatenate(braced) if len(braced) == len(parts) else None,
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,7 +28,7 @@ from service.local_aws import REGION, LocalAws
 
 EVENTS = 2_000_000
 OBJECTS = 40
-ROUNDS = 3
+ROUNDS = 5
 BUCKET = "archive"
 _START = "2026-11-22T00:00:00"
 

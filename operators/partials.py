@@ -82,7 +82,7 @@ def _partials_of(
     """Yield (group, partial) for each window and group that has rows."""
     starts_us = tick.times_us - tick.times_us % window.grain_us
     codes = tick.key_codes(window.key)
-    order = _order(starts_us, codes, counted)
+    order = _order(starts_us, codes, counted, window.grain_us)
     if len(order) == 0:
         return
     starts_us, codes = starts_us[order], codes[order]
@@ -145,16 +145,17 @@ def _between(
     )
 
 
-def _order(starts_us: Int64s, codes: UInt64s, rows: Int64s | None) -> Int64s:
+def _order(starts_us: Int64s, codes: UInt64s, rows: Int64s | None, grain_us: int) -> Int64s:
     """Return the rows sorted by (window, code): one sort by code, then a cheap stable one."""
     order = np.argsort(codes) if rows is None else rows[np.argsort(codes[rows])]
     if len(order) == 0:
         return order
-    sorted_starts = starts_us[order]
-    distinct, ranks = np.unique(sorted_starts, return_inverse=True)
-    if len(distinct) == 1:
+    starts_us = starts_us[order]
+    windows = (starts_us - starts_us.min()) // grain_us
+    last = int(windows.max())
+    if last == 0:
         return order
-    narrow = ranks.astype(np.uint16) if len(distinct) < 1 << 16 else ranks  # radix sort
+    narrow = windows.astype(np.uint16) if last < 1 << 16 else windows  # radix sort
     return order[np.argsort(narrow, kind="stable")]
 
 

@@ -294,8 +294,18 @@ def decoded_bytes(body: Array, begins: Array, ends: Array) -> int:
     return room
 
 
+@inlined
+def _is_braced(text: Array, begin: int, end: int) -> bool:
+    """Tell whether it begins with `{` and ends with `}`, but for white space behind."""
+    while end > begin and text[end - 1] in (_SPACE, _NEWLINE, _CR, _TAB):
+        end -= 1
+    return end > begin and text[begin] == _OPEN and text[end - 1] == _CLOSE
+
+
 @compiled
-def decode(body: Array, begins: Array, ends: Array, target: Array, bounds: Array) -> int:
+def decode(
+    body: Array, begins: Array, ends: Array, target: Array, bounds: Array, braced: Array
+) -> int:
     """Write what texts stand for, a line end behind each that has none of its own.
 
     Args:
@@ -304,6 +314,7 @@ def decode(body: Array, begins: Array, ends: Array, target: Array, bounds: Array
         ends: int64[n], where each ends.
         target: uint8[`decoded_bytes`].
         bounds: int64[2, n], for where in it each begins and ends.
+        braced: bool[n], for whether each begins with `{` and ends with `}`, but for white space.
 
     Returns:
         How much was written, or `NOT_UNDERSTOOD`.
@@ -342,6 +353,7 @@ def decode(body: Array, begins: Array, ends: Array, target: Array, bounds: Array
                 at += 1
             place += _CHUNK
         bounds[1, text] = at
+        braced[text] = _is_braced(target, bounds[0, text], at)
         if at == bounds[0, text] or target[at - 1] != _NEWLINE:
             target[at] = _NEWLINE
             at += 1

@@ -126,11 +126,15 @@ def take_in(body: bytes) -> tuple[Records, bytes] | None:
     room = kernels.decoded_bytes(characters, data_begins, data_ends)
     if room < 0:
         return None
-    text, bounds = np.empty(room, np.uint8), np.empty((2, size), np.int64)
-    written = kernels.decode(characters, data_begins, data_ends, text, bounds)
+    text, bounds, braced = (
+        np.empty(room, np.uint8),
+        np.empty((2, size), np.int64),
+        np.empty(size, np.bool_),
+    )
+    written = kernels.decode(characters, data_begins, data_ends, text, bounds, braced)
     if written < 0:
         return None
-    payloads = Lines(text.data[:written].toreadonly(), bounds)
+    payloads = Lines(text.data[:written].toreadonly(), bounds, braced)
     digits = np.empty(int((number_ends - number_begins).sum()) + size, np.uint8)
     digit_bounds = np.empty((2, size), np.int64)
     gather(characters, number_begins, number_ends, digits, 0, digit_bounds, 0)

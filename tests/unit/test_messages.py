@@ -67,6 +67,17 @@ def test_consecutive_payloads_are_joined_in_order(parts: list[list[bytes]]) -> N
     assert list(joined([own(part) for part in parts])) == list(itertools.chain(*parts))
 
 
+def test_what_is_known_of_payloads_is_known_of_them_joined() -> None:
+    bounds = np.array([[0, 4], [3, 6]])
+    known = Lines(b"{} \n{1\n", bounds, np.array([True, False]))
+    assert known.loose_ends().tolist() == [0]
+    twice = joined([known, known])
+    assert twice.braced is not None
+    assert twice.braced.tolist() == [True, False, True, False]
+    assert pickle.loads(pickle.dumps(twice)).braced.tolist() == [True, False, True, False]
+    assert joined([known, own([b"{}"])]).braced is None
+
+
 @given(buffers)
 def test_there_is_no_line_outside_of_the_buffer(buffer: bytes) -> None:
     lines = Lines(buffer)

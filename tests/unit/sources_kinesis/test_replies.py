@@ -16,6 +16,7 @@ from sources.kinesis.replies import Records, take_in
 payloads = st.one_of(
     st.binary(max_size=40),
     st.sampled_from([b"", b"\n", b"{}\n", b"a\nb", b"\xf3\x89\x9a\xc2"]),
+    st.text("{}[] \n\r\ta", max_size=6).map(str.encode),
     st.integers(4090, 4100).map(lambda size: bytes(range(256)) * 17 + b"x" * (size - 4352 % size)),
 )
 texts = st.text(st.sampled_from('a"\\/\n{}[],:é\u2028😀 '), max_size=8)
@@ -80,6 +81,11 @@ def test_records_are_taken_out_of_any_object(
     assert taken is not None
     records, rest = taken
     assert as_rows(records) == expected(entries)
+    assert records.payloads.braced is not None
+    assert records.payloads.braced.tolist() == [
+        payload.startswith(b"{") and payload.rstrip(b" \n\r\t").endswith(b"}")
+        for payload in records.payloads
+    ]
     assert json.loads(rest) == {**around, "Records": []}
 
 
