@@ -89,7 +89,7 @@ def raising_aws_case(request: pytest.FixtureRequest, make_case: Callable[..., Ca
 
 @pytest.fixture(params=["aggregates", "dead_letters", "kinesis"])
 def impatient_batched_case(request: pytest.FixtureRequest, make_case: Callable[..., Case]) -> Case:
-    return make_case(request.param, replace(PATIENT, deadline_seconds=1.5))
+    return make_case(request.param, replace(PATIENT, deadline_seconds=3.0))
 
 
 @pytest.fixture(params=["aggregates", "dead_letters", "kinesis"])
