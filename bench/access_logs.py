@@ -23,12 +23,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from messages import Lines
 from operators.access_log import FIELDS, TIME, AccessLogFormat
 from operators.access_log_decode import AccessLogDecoder
 from operators.access_log_seed import SEED
 from operators.codes import TextCodes
 from operators.spec import Field
+from payloads import Lines
 from producers.access_logs import Website
 from producers.crowd import Traffic
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from messages import Int64s, Lines, UInt64s
+from messages import Int64s, UInt64s
 from operators import access_log_lines as kernels
 from operators.access_log import FIELDS, REASONS, AccessLogFormat
 from operators.access_log_clients import Clients, Networks
@@ -20,6 +20,7 @@ from operators.access_log_texts import SpanCodes
 from operators.codes import TextCodes
 from operators.decode import ARRIVAL, Column, Decoded, Rejected
 from operators.spec import Field
+from payloads import Lines
 
 _REASON_OF = {
     kernels.EMPTY: "empty",

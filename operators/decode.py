@@ -19,11 +19,12 @@ from typing import Any, Protocol
 import msgspec
 import numpy as np
 
-from messages import Int64s, Lines, UInt64s
+from messages import Int64s, UInt64s
 from operators.codes import TextCodes
 from operators.event_time import parse_times
 from operators.shapes import Shape
 from operators.spec import Field
+from payloads import Lines
 
 REASONS = {
     "empty": "the payload holds nothing but white space",

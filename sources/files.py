@@ -26,7 +26,8 @@ import orjson
 
 import metrics
 from errors import MissingResourceError, SettingsError
-from messages import Adopted, Block, Ended, EndOfInput, Hello, Lines, Mark
+from messages import Adopted, Block, Ended, EndOfInput, Hello, Mark
+from payloads import Lines
 from sources.base import SlotState
 
 _READ_BYTES = 1024 * 1024  # so that a block's lines stay in the processor's cache

@@ -21,7 +21,7 @@ from typing import IO, Any
 
 import orjson
 
-from messages import Lines
+from payloads import Lines
 from sources.archive.aggregates import Aggregated, taken_apart
 from sources.archive.compression import (
     GZIP_MAGIC,

@@ -122,6 +122,27 @@ def _is(body: Array, begin: int, end: int, name: Array) -> bool:
     return True
 
 
+@inlined
+def _member(body: Array, place: int) -> tuple[int, int, int]:
+    """Return where a member's name begins and ends, and where its value begins.
+
+    Args:
+        body: uint8[b], JSON.
+        place: Where it may begin, or white space before it.
+
+    Returns:
+        The three places; `NOT_UNDERSTOOD` for the last one where there is no member.
+    """
+    place = _unblank(body, place)
+    begin, end = place + 1, NOT_UNDERSTOOD
+    if _at(body, place) == _QUOTE:
+        end = _end_of_string(body, begin)
+        place = _unblank(body, end + 1)
+    if end < 0 or _at(body, place) != _COLON:
+        return begin, end, NOT_UNDERSTOOD
+    return begin, end, _unblank(body, place + 1)
+
+
 @compiled
 def find_records(body: Array) -> int:
     """Return where the array `Records` of an object begins, behind its bracket."""
@@ -129,14 +150,9 @@ def find_records(body: Array) -> int:
     if _at(body, place) != _OPEN:
         return NOT_UNDERSTOOD
     while True:
-        place = _unblank(body, place + 1)
-        if _at(body, place) != _QUOTE:
+        begin, end, place = _member(body, place + 1)
+        if place < 0:
             return NOT_UNDERSTOOD
-        begin, end = place + 1, _end_of_string(body, place + 1)
-        place = _unblank(body, end + 1)
-        if _at(body, place) != _COLON:
-            return NOT_UNDERSTOOD
-        place = _unblank(body, place + 1)
         if _is(body, begin, end, _RECORDS):
             return place + 1 if _at(body, place) == _OPEN_ARRAY else NOT_UNDERSTOOD
         place = _unblank(body, _behind_value(body, place))
@@ -171,14 +187,9 @@ def locate(body: Array, place: int, spans: Array, arrival_us: Array) -> tuple[in
             return TOO_MANY, 0
         found = 0
         while True:
-            place = _unblank(body, place + 1)
-            if _at(body, place) != _QUOTE:
+            key, key_end, place = _member(body, place + 1)
+            if place < 0:
                 return nothing
-            key, key_end = place + 1, _end_of_string(body, place + 1)
-            place = _unblank(body, key_end + 1)
-            if _at(body, place) != _COLON:
-                return nothing
-            place = _unblank(body, place + 1)
             if _at(body, place) == _QUOTE:
                 begin, end = place + 1, _end_of_string(body, place + 1)
                 place = end + 1

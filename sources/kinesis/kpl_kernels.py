@@ -5,8 +5,10 @@ The message is that of the KPL's own `messages.proto`:
     AggregatedRecord {1: partition_key_table, 2: explicit_hash_key_table: text each; 3: Record each}
     Record {1: partition_key_index, 2: explicit_hash_key_index: varint; 3: data; and tags}
 
-Fields of other numbers or types are passed over, as protobuf does; of one that stands there twice
-the last one counts. Groups, which went out of use before there was a KPL, are no sound message.
+Fields of other numbers or types are passed over, as protobuf does, and so are tags, unchecked; of a
+field that stands there twice the last one counts. Groups, which went out of use before there was a
+KPL, are no sound message. A record without a key or without data isn't either: the KPL's own
+message requires both.
 """
 
 from __future__ import annotations

@@ -14,7 +14,8 @@ from typing import Any, overload
 
 import numpy as np
 
-from messages import Int64s, Lines, joined
+from messages import Int64s
+from payloads import Lines, joined
 from sources.kinesis.kpl import MAGIC, Deaggregator, UserRecords
 from sources.kinesis.lineage import HASH_KEYS
 from sources.kinesis.replies import Records, records_of, take_in
@@ -184,9 +185,8 @@ class _Gathered:
         self._clear()
 
     def _clear(self) -> None:
-        self._pieces: list[
-            tuple[bytes | memoryview, Int64s]
-        ] = []  # and where in them payloads stand
+        # Buffers, and where in each the payloads stand.
+        self._pieces: list[tuple[bytes | memoryview, Int64s]] = []
         self._of: list[Int64s] = []
         self._places: list[Int64s] = []
         self.size = self.plain = self.aggregated = self.foreign = 0

@@ -18,10 +18,12 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from messages import Int64s, Lines
+from messages import Int64s
+from payloads import Lines
 from sources.kinesis.client import KinesisClient
 
 _USUAL_RECORDS = 10_000  # the most that GetRecords brings
+_ZERO, _NINE = b"09"
 _SHORTEST_RECORD = len('{"Data":"","SequenceNumber":"1","ApproximateArrivalTimestamp":1},')
 
 
@@ -115,32 +117,31 @@ def take_in(body: bytes) -> tuple[Records, bytes] | None:
     begin = kernels.find_records(characters)
     if begin < 0:
         return None
-    size, most = kernels.TOO_MANY, _USUAL_RECORDS
-    while size == kernels.TOO_MANY:
+    for most in (_USUAL_RECORDS, len(body) // _SHORTEST_RECORD + 1):
         spans, arrival_us = np.empty((4, most), np.int64), np.empty(most, np.int64)
         size, end = kernels.locate(characters, begin, spans, arrival_us)
-        most = len(body) // _SHORTEST_RECORD
+        if size != kernels.TOO_MANY:
+            break
     if size < 0:
         return None
     data_begins, data_ends, number_begins, number_ends = spans[:, :size]
     room = kernels.decoded_bytes(characters, data_begins, data_ends)
     if room < 0:
         return None
-    text, bounds, braced = (
-        np.empty(room, np.uint8),
-        np.empty((2, size), np.int64),
-        np.empty(size, np.bool_),
-    )
+    text = np.empty(room, np.uint8)
+    bounds, braced = np.empty((2, size), np.int64), np.empty(size, np.bool_)
     written = kernels.decode(characters, data_begins, data_ends, text, bounds, braced)
     if written < 0:
         return None
     payloads = Lines(text.data[:written].toreadonly(), bounds, braced)
     digits = np.empty(int((number_ends - number_begins).sum()) + size, np.uint8)
     digit_bounds = np.empty((2, size), np.int64)
-    gather(characters, number_begins, number_ends, digits, 0, digit_bounds, 0)
+    written = gather(characters, number_begins, number_ends, digits, 0, digit_bounds, 0)
+    # A line end behind each, and nothing else that is no digit: no escape, no line end of its own.
+    others = np.count_nonzero((digits < _ZERO) | (digits > _NINE))
+    if others > size or written < len(digits) or (number_begins == number_ends).any():
+        return None
     numbers = Lines(digits.data.toreadonly(), digit_bounds)
-    if b"\\" in bytes(digits):
-        return None  # digits that are escaped
     return Records(payloads, numbers, arrival_us[:size].copy()), body[:begin] + body[end:]
 
 
@@ -160,10 +161,10 @@ def columns(
 ) -> Records:
     """Return records as columns."""
     digits = [number.encode() for number in numbers]
-    return Records(_of(payloads), _of(digits), np.array(arrival_us, np.int64))
+    return Records(_lines_of(payloads), _lines_of(digits), np.array(arrival_us, np.int64))
 
 
-def _of(texts: Sequence[bytes]) -> Lines:
+def _lines_of(texts: Sequence[bytes]) -> Lines:
     ended = [text if text.endswith(b"\n") else text + b"\n" for text in texts]
     begins = np.cumsum([0, *map(len, ended)], dtype=np.int64)[:-1]
     sizes = np.fromiter(map(len, texts), np.int64, len(texts))

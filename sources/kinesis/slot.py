@@ -22,7 +22,8 @@ from typing import Any, Literal
 import numpy as np
 
 from errors import LayoutError
-from messages import Adopted, Block, Ended, Hello, Idle, Mark, joined
+from messages import Adopted, Block, Ended, Hello, Idle, Mark
+from payloads import joined
 from sources.base import SlotState
 from sources.kinesis.lineage import Shard, heirs, oldest_first, slot_of
 from sources.kinesis.lister import Listing

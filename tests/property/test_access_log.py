@@ -11,10 +11,10 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from messages import Lines
 from operators.access_log import FIELDS, REASONS, TIME, AccessLogFormat
 from operators.access_log_decode import AccessLogDecoder
 from operators.codes import TextCodes
+from payloads import Lines
 from tests.access_log_reference import TEXTS, Bad, parse
 from tests.effort import examples
 

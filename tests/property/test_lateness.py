@@ -13,7 +13,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from messages import Block, EndOfInput, Late, Lines, Reject, Seen
+from messages import Block, EndOfInput, Late, Reject, Seen
 from operators.codes import TextCodes
 from operators.decode import Decoder
 from operators.intake import Intake, Taken
@@ -21,6 +21,7 @@ from operators.lateness import NO_TIME, Judged, judge_by_jump, late_rows
 from operators.lateness import judge_by_arrival as judge_block_by_arrival
 from operators.spec import Field, Window
 from operators.value_spec import Count
+from payloads import Lines
 from tests.oracles import HOUR, MINUTE, SECOND, Verdict, is_late, judge_by_arrival
 from tests.oracles import judge_by_jump as judge_each_by_jump
 

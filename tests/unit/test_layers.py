@@ -13,9 +13,10 @@ from dataflows.registry import DOMAINS
 
 ROOT = Path(__file__).resolve().parents[2]
 
-MESSAGES = {"messages", "errors", "metrics", "compiled"}
+MESSAGES = {"messages", "payloads", "errors", "metrics", "compiled"}
 MAY_IMPORT = {
     "messages": set(),
+    "payloads": {"messages"},
     "errors": set(),
     "metrics": set(),
     "compiled": set(),

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from messages import Lines
 from operators.access_log import FIELDS, REASONS, TIME, AccessLogFormat
 from operators.access_log_clients import Networks, client_of
 from operators.access_log_decode import AccessLogDecoder
@@ -15,6 +14,7 @@ from operators.codes import TextCodes
 from operators.decode import ARRIVAL, Decoded
 from operators.spec import Field
 from operators.written import EventWriter
+from payloads import Lines
 
 SEED = (
     b'203.0.113.7 - - [17/May/2015:10:05:03 +0000] "GET /apps/cart.jsp?appID=1234 HTTP/1.0" '

@@ -12,11 +12,12 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from messages import Block, Lines, Reject
+from messages import Block, Reject
 from operators.codes import TextCodes
 from operators.decode import ARRIVAL, REASONS, Decoded, Decoder
 from operators.intake import Intake
 from operators.spec import Field
+from payloads import Lines
 
 FIELDS = (
     Field("user_id", "integer"),

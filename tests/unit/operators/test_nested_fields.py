@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from messages import Lines
 from operators.codes import TextCodes
 from operators.decode import ARRIVAL, Decoded, Decoder
 from operators.spec import Field
+from payloads import Lines
 
 FIELDS = (
     Field("who", "text", path="who"),

@@ -23,7 +23,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from errors import MissingResourceError, SettingsError
-from messages import Adopted, Block, Ended, EndOfInput, Hello, Lines
+from messages import Adopted, Block, Ended, EndOfInput, Hello
+from payloads import Lines
 from sources import files
 from sources.files import FileSource
 from tests.conftest import ROOT

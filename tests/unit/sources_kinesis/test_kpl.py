@@ -13,12 +13,13 @@ import pytest
 from aws_kinesis_agg.aggregator import RecordAggregator
 from aws_kinesis_agg.messages_pb2 import AggregatedRecord
 from google.protobuf.message import DecodeError
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from sources.kinesis.kpl import MAGIC, Deaggregator
 from sources.kinesis.lineage import HASH_KEYS
 from tests.conftest import SHARED_DATA
+from tests.fakes.kpl_message import KplMessage
 
 VECTORS = SHARED_DATA / "kpl" / "vectors.json"
 OWN_VECTORS = Path(__file__).with_name("kpl_vectors.json")
@@ -140,6 +141,9 @@ def test_the_range_of_a_shard_is_inclusive_at_both_ends() -> None:
                 records=[{"partition_key_index": 0, "data": b"x"}],
             ).SerializeToString()
         ),
+        # A record without a key, and one without data:
+        sealed(b"\x0a\x01k" + b"\x1a\x03\x1a\x01x"),
+        sealed(b"\x0a\x01k" + b"\x1a\x02\x08\x00"),
     ],
 )
 def test_what_is_no_sound_aggregate_is_a_plain_record(data: bytes) -> None:
@@ -170,6 +174,8 @@ records = st.fixed_dictionaries(
     st.lists(st.tuples(st.integers(0, 10**6), st.integers(0, 255)), max_size=2),
     st.binary(max_size=3),
 )
+@example(["k"], [], [{"partition_key_index": 0, "data": b"x"}], [(5, 0x20)], b"")  # no key
+@example(["k"], [], [{"partition_key_index": 0, "data": b"x"}], [(7, 0x22)], b"")  # no data
 @settings(max_examples=400)
 def test_messages_are_read_as_protobuf_reads_them(
     keys: list[str],
@@ -184,8 +190,11 @@ def test_messages_are_read_as_protobuf_reads_them(
     message = bytes(changed)
     found = Deaggregator(0, HALF - 1).user_records(sealed(message))
     try:
-        parsed = AggregatedRecord.FromString(message)
+        parsed = KplMessage.FromString(message)
     except DecodeError:
+        assert found is None
+        return
+    if not parsed.IsInitialized():  # a field is missing that each record has to have
         assert found is None
         return
     hashes = [hash_of(key) for key in parsed.partition_key_table]

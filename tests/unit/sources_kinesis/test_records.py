@@ -218,6 +218,7 @@ def test_payloads_of_any_bytes_beside_an_aggregate_stay_plain() -> None:
 def test_user_records_are_numbered_within_their_record() -> None:
     (rows,) = rows_of((5, b"a"), (6, aggregate(b"b", b"c")), (7, b"d"))
     assert list(rows.payloads) == [b"a", b"b", b"c", b"d"]
+    assert rows.payloads.are_lines()
     assert list(rows.sequence_numbers) == ["5", "6.0", "6.1", "7"]
     assert rows.arrival_us.tolist() == [ARRIVAL_US] * 4
     assert (rows.sequence, rows.sub_sequence) == ("7", None)

@@ -198,7 +198,11 @@ def test_what_is_no_time_is_not_understood(notation: str) -> None:
         b'{"records":[]}',
         body_of([{**entry(), "Data": None}]),
         body_of([{**entry(), "SequenceNumber": 1}]),
-        body_of([entry(number="1\\")]),
+        *(body_of([entry(number=number)]) for number in ("", "1a", "a", "1\\", "-1", "1 ", "é")),
+        # Raw, as no JSON has them:
+        body_of([entry(number="1#")]).replace(b"#", b"\n"),
+        body_of([entry(number="#")]).replace(b"#", b"\n"),
+        body_of([entry(number="1#")]).replace(b"#", b"\xff"),
         body_of([entry()]).replace(b'"Data": "eA=="', b'"Data": "eA==", "Data": "eA=="'),
         body_of([entry()]).replace(b'"Data": "eA==", ', b""),
         body_of([entry()]).replace(b"}]", b",}]"),
@@ -215,3 +219,7 @@ def test_more_records_than_a_reply_has_are_taken_all_the_same() -> None:
     taken = take_in(body_of(many))
     assert taken is not None
     assert as_rows(taken[0]) == expected(many)
+
+
+def test_more_records_than_a_reply_has_are_left_alone_where_they_have_no_numbers() -> None:
+    assert take_in(body_of([entry(data="", number="")] * 11_000)) is None
