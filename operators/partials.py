@@ -13,7 +13,7 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 
-from messages import Int64s, Mark, Packet, PairCounts, Partial, SessionPieces, UInt64s
+from messages import Int64s, Mark, Packet, PairCounts, Partial, Seen, SessionPieces, UInt64s
 from operators.codes import TextCodes, combine, first_of_runs, group_edges
 from operators.intake import Taken
 from operators.session_pieces import pieces_of
@@ -51,7 +51,7 @@ class Partials:
 
     def packets(self, taken: Sequence[Taken]) -> list[Packet]:
         """Return one packet for each group that has something to hear."""
-        marks: tuple[Mark, ...] = tuple(mark for one in taken for mark in one.marks)
+        marks = last_seen([mark for one in taken for mark in one.marks])
         rows = [part for one in taken for part in one.rows]
         partials: dict[str, list[Partial | SessionPieces]] = {}
         if rows:
@@ -74,6 +74,20 @@ class Partials:
         if isinstance(window, SessionWindow):
             return pieces_of(window, self._sessions[window.name], tick, counted, edges)
         return _partials_of(window, tick, counted, edges)
+
+
+def last_seen(marks: Sequence[Mark]) -> tuple[Mark, ...]:
+    """Return marks without what a shard had seen before it saw more.
+
+    A group takes a packet's marks in at once, so no watermark differs; but every group hears them
+    all, and a block that was read makes one.
+    """
+    last = {mark.shard: place for place, mark in enumerate(marks) if isinstance(mark, Seen)}
+    return tuple(
+        mark
+        for place, mark in enumerate(marks)
+        if not isinstance(mark, Seen) or last[mark.shard] == place
+    )
 
 
 def _partials_of(

@@ -121,26 +121,16 @@ class OpenWindows:
         """Merge a partial into its window, opening it if need be."""
         window = self._open.get(partial.start_us)
         if window is None:
-            window = self._open[partial.start_us] = OpenWindow(
-                codes=np.empty(0, np.uint64),
-                arrays=[np.empty(0, np.int64) for _ in self._accumulators],
-                pairs=[np.empty(0, np.uint64) for _ in self._exact],
-                registers=[empty_registers(0, bits) for bits in self._bits],
-                changed=np.empty(0, bool) if self._keeps_changes else None,
-                tops=[TopCounts() for _ in range(self._tops)],
-            )
-        at = np.searchsorted(window.codes, partial.codes)
-        is_new = np.ones(len(at), bool)
-        inside = at < len(window.codes)
-        is_new[inside] = window.codes[at[inside]] != partial.codes[inside]
-        if is_new.any():
-            at = at + np.cumsum(is_new) - is_new  # where each key is after the new ones went in
-            self._insert(window, partial, at[is_new], is_new)
-        before = [array[at] for array in window.arrays]
-        for array, was, added, accumulator in zip(
-            window.arrays, before, partial.values, self._accumulators, strict=True
-        ):
-            array[at] = accumulator.merge(was, added)
+            window = self._open[partial.start_us] = self._begun(partial)
+            at = np.arange(len(partial.codes))
+            before = [np.full(len(at), one.identity, np.int64) for one in self._accumulators]
+        else:
+            at = self._places(window, partial)
+            before = [array[at] for array in window.arrays]
+            for array, was, added, accumulator in zip(
+                window.arrays, before, partial.values, self._accumulators, strict=True
+            ):
+                array[at] = accumulator.merge(was, added)
         for which, (members, index) in enumerate(self._exact):
             window.pairs[which], new_pairs = _add_pairs(window.pairs[which], partial, members)
             window.arrays[index][at] += new_pairs
@@ -183,6 +173,35 @@ class OpenWindows:
         """Write approximate counts where exact ones stand already."""
         for registers, (_, index) in zip(window.registers, self._approximate, strict=True):
             window.arrays[index][:] = np.rint(estimates(registers)).astype(np.int64)
+
+    def _begun(self, partial: Partial) -> OpenWindow:
+        """Return a window of a partial's keys and accumulators.
+
+        They are copied, since what comes from this process is a piece of a whole tick's arrays.
+        """
+        keys = {}
+        if partial.keys is not None:
+            keys = dict(zip(partial.codes.tolist(), partial.keys, strict=True))
+        return OpenWindow(
+            codes=partial.codes.copy(),
+            arrays=[array.copy() for array in partial.values],
+            pairs=[np.empty(0, np.uint64) for _ in self._exact],
+            keys=keys,
+            registers=[empty_registers(len(partial.codes), bits) for bits in self._bits],
+            changed=np.zeros(len(partial.codes), bool) if self._keeps_changes else None,
+            tops=[TopCounts() for _ in range(self._tops)],
+        )
+
+    def _places(self, window: OpenWindow, partial: Partial) -> Int64s:
+        """Return where a partial's keys are in a window, once the new ones have gone in."""
+        at = np.searchsorted(window.codes, partial.codes)
+        is_new = np.ones(len(at), bool)
+        inside = at < len(window.codes)
+        is_new[inside] = window.codes[at[inside]] != partial.codes[inside]
+        if is_new.any():
+            at = at + np.cumsum(is_new) - is_new
+            self._insert(window, partial, at[is_new], is_new)
+        return at
 
     def _insert(
         self, window: OpenWindow, partial: Partial, at: Int64s, is_new: npt.NDArray[np.bool_]

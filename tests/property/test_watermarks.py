@@ -17,6 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from messages import Adopted, Ended, EndOfInput, Hello, Idle, Mark, Seen
+from operators.partials import last_seen
 from operators.watermarks import BEGINNING, END, IdlePolicy, Watermark
 from tests.oracles import PlainWatermark
 
@@ -175,3 +176,31 @@ def test_it_never_overtakes_what_a_shard_is_about_to_show(random: Random) -> Non
             maxima[mark.shard] = max(mark.maximum_us, maxima.get(mark.shard, 0))
             assert under_test.now_us <= maxima[mark.shard] - DISORDER
         under_test.apply([mark])
+
+
+def greatest_so_far(history: list[Mark]) -> list[Mark]:
+    """Return a history in which shards say what they have seen as an intake does."""
+    greatest: dict[str, int] = {}
+    found: list[Mark] = []
+    for mark in history:
+        if isinstance(mark, Seen):
+            greatest[mark.shard] = max(mark.maximum_us, greatest.get(mark.shard, mark.maximum_us))
+            found.append(Seen(mark.shard, greatest[mark.shard]))
+        else:
+            found.append(mark)
+    return found
+
+
+@pytest.mark.parametrize("idle", POLICIES)
+@given(random=st.randoms(use_true_random=False))
+def test_of_what_a_shard_saw_in_one_batch_only_the_last_counts(
+    idle: IdlePolicy, random: Random
+) -> None:
+    told_all, told_last = (Watermark(SLOTS, DISORDER, idle) for _ in range(2))
+    for marks in batches(greatest_so_far(random_history(random_stream(random), random)), random):
+        left = last_seen(marks)
+        seen = [mark.shard for mark in left if isinstance(mark, Seen)]
+        assert len(seen) == len(set(seen))
+        told_all.apply(marks)
+        told_last.apply(left)
+        assert told_last.snapshot() == told_all.snapshot()

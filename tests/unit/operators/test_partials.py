@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from messages import Hello, Int64s, Packet, Partial, Seen
+from messages import Hello, Idle, Int64s, Packet, Partial, Seen
 from operators.codes import TextCodes, combine, integer_codes
 from operators.filter_spec import Where
 from operators.intake import Rows, Taken
@@ -96,6 +96,14 @@ def test_a_tick_without_rows_brings_its_marks_to_every_group() -> None:
     marks = [Hello("s"), Seen("a", 1)]
     found = packets(Taken(marks=marks[:1]), Taken(), Taken(marks=marks[1:]))
     assert found == [Packet("users/0", tuple(marks)), Packet("users/1", tuple(marks))]
+
+
+def test_groups_hear_only_the_last_of_what_a_shard_saw_in_a_tick() -> None:
+    first = Taken(marks=[Seen("a", 1), Idle("a", 5), Seen("b", 2), Seen("a", 3)])
+    found = packets(first, Taken(marks=[Idle("a", 6), Seen("b", 2)]))
+    assert [packet.marks for packet in found] == [
+        (Idle("a", 5), Seen("a", 3), Idle("a", 6), Seen("b", 2))
+    ] * 2
 
 
 def test_a_tick_without_anything_sends_nothing() -> None:
