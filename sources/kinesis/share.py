@@ -190,7 +190,9 @@ class Share:
                 self._line.pop(standing, None)
                 self._reserved_bytes += wanted
                 return wanted
-            woken = threading.Event() if waits and standing in self._standings else None
+            if standing not in self._standings:
+                return None  # it left meanwhile, and room kept for it would be kept from others
+            woken = threading.Event() if waits else None
             refused = _Refused(wanted, now + _KEPT_SECONDS, woken)
             self._line[standing] = refused
         # Nobody tells when one who asks again, before this one in line, is overdue.

@@ -249,13 +249,13 @@ def test_what_waits_takes_room_until_it_is_taken_or_its_reader_closed() -> None:
 
 def test_a_large_reply_gets_its_room_though_small_ones_never_end() -> None:
     share = Share(60 * MIB)
-    large = Standing()
-    under_way = [share.reserve(Standing(), 3 * MIB) or 0 for _ in range(6)]
+    large = share.join()
+    under_way = [share.reserve(share.join(), 3 * MIB) or 0 for _ in range(6)]
     for _ in range(100):
         if share.reserve(large, 13 * MIB) is not None:
             break
         # As many small ones as find room; one of them ends meanwhile.
-        while (reserved := share.reserve(Standing(), 3 * MIB)) is not None:
+        while (reserved := share.reserve(share.join(), 3 * MIB)) is not None:
             under_way.append(reserved)
         share.release(under_way.pop(0), 3 * MIB)
     else:
@@ -266,7 +266,7 @@ def test_readers_get_room_in_the_order_in_which_they_were_refused_it() -> None:
     share = Share(30 * MIB)
     under_way = share.reserve(ASKER, 10 * MIB)
     assert under_way is not None
-    line = [Standing() for _ in range(5)]
+    line = [share.join() for _ in range(5)]
     for standing in line:
         assert share.reserve(standing, 10 * MIB) is None
     served: list[int] = []
@@ -287,6 +287,7 @@ def test_who_leaves_or_pauses_leaves_the_line() -> None:
     assert share.reserve(ASKER, 10 * MIB) is not None
     assert share.reserve(leaver, 13 * MIB) is None
     share.leave(leaver)
+    assert share.reserve(leaver, 13 * MIB) is None  # by a step that was under way
     assert share.reserve(ahead, 13 * MIB) is None
     assert share.reserve(ASKER, 5 * MIB) is None
     assert share.is_ahead(ahead)
@@ -325,7 +326,7 @@ def test_who_waits_behind_one_who_asks_no_more_is_given_room(
     share = Share(60 * MIB)
     under_way = share.reserve(ASKER, 10 * MIB)
     assert under_way is not None
-    assert share.reserve(Standing(), 15 * MIB) is None
+    assert share.reserve(share.join(), 15 * MIB) is None
     waiter = share.join()
     found: list[int | None] = []
     thread = threading.Thread(
@@ -365,7 +366,7 @@ def test_room_is_not_kept_for_one_who_does_not_come_back(monkeypatch: pytest.Mon
     monkeypatch.setattr("sources.kinesis.share.time.monotonic", lambda: now[0])
     share = Share(60 * MIB)
     assert share.reserve(ASKER, 10 * MIB) is not None
-    assert share.reserve(Standing(), 13 * MIB) is None
+    assert share.reserve(share.join(), 13 * MIB) is None
     assert share.reserve(ASKER, 5 * MIB) is None
     now[0] += 3.0
     assert share.reserve(ASKER, 5 * MIB) is not None
