@@ -52,8 +52,8 @@ test: $(READY) $(NODE_SERVERS) ## Run the tests (ARGS="-k name" to choose some, 
 	@echo "Running the tests"
 	@$(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
-test-deploy: $(READY) $(SCANNERS) ## Build and run the image, pods, demos, and what else of deploy/ takes long
-	@$(BIN)/python -m pytest -m deploy $(ARGS)
+test-deploy: $(READY) $(SCANNERS) $(NODE_SERVERS) ## Build and run the image, pods, demos, and what else takes long
+	@$(BIN)/python -m pytest -m "deploy and not soak" $(ARGS)
 
 soak: $(READY) $(NODE_SERVERS) ## Run what `make test` leaves out, and 20 times the examples
 	@$(BIN)/python -m pytest -m "soak or hypothesis" --hypothesis-profile=soak $(ARGS)

@@ -19,6 +19,8 @@ from service.settings import Settings
 from service.shelves import Shelf, open_shelf
 from tests.rig import Aws, Feeder, Names, Service, wait_until
 
+pytestmark = pytest.mark.deploy
+
 KILLS = 3
 
 

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from bench.kinesis_to_alerts import SHARDS, measure, prepare, serving
+
+pytestmark = pytest.mark.deploy
 
 RECORDS = 2 * SHARDS * 10_000
 PAYLOAD_BYTES = 1_000

@@ -1,7 +1,7 @@
 """Random sequences of writes, reshards, kills, drains and other process counts leave exact counts.
 
-The short form runs in every test run; `make soak` runs all of them, prints what they did, and fails
-where they did too little for their outcome to mean something.
+The short form runs with `make test-deploy`; `make soak` runs all of them, prints what they did, and
+fails where they did too little for their outcome to mean something.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ from tests.reshard.driver import Sequence
 from tests.reshard.plan import FEWEST_STEPS, plan_of
 from tests.reshard.tally import MINIMA, Tally
 from tests.servers import Clients
+
+pytestmark = pytest.mark.deploy
 
 SHORT = (185, 228)
 """Seeds of the short form: one a server, with a kill, other process counts, and reshards while

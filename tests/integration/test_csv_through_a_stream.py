@@ -15,6 +15,8 @@ from producers.clock import SystemClock
 from producers.run import ProduceOptions, produce
 from tests.rig import Aws, Names, Service, wait_until
 
+pytestmark = pytest.mark.deploy
+
 ROWS = 4_999
 START = datetime(2026, 1, 1, tzinfo=UTC)  # on a multiple of 10 s
 

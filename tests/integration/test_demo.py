@@ -11,6 +11,8 @@ import pytest
 
 from tests.rig import wait_until
 
+pytestmark = pytest.mark.deploy
+
 DEADLINE_SECONDS = 120
 
 

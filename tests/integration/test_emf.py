@@ -5,8 +5,12 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
+
 from tests.conftest import CommandLine
 from tests.unit.service.test_emf import violations
+
+pytestmark = pytest.mark.deploy
 
 EVENTS = 3_000
 

@@ -16,6 +16,8 @@ from producers.crowd import Traffic
 from tests.conftest import CommandLine
 from tests.servers import REGION, Clients
 
+pytestmark = pytest.mark.deploy
+
 LINE = re.compile(
     r'(?P<host_address>\S+) - - \[(?P<request_time>[^]]+)\] "(?P<request_method>\S+) '
     r'(?P<request_path>\S+) (?P<request_protocol>\S+)" (?P<response_code>\d+) '

@@ -13,6 +13,8 @@ import pytest
 from tests.conftest import CommandLine
 from tests.rig import Aws, Feeder, Names, Service, wait_until
 
+pytestmark = pytest.mark.deploy
+
 SHARDS = 8
 SLOTS = 64
 DISORDER_SECONDS = 2

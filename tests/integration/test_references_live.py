@@ -19,6 +19,8 @@ from tests.integration.test_references import DOMAIN
 from tests.rig import Service, wait_until
 from tests.servers import Clients, free_port
 
+pytestmark = pytest.mark.deploy
+
 PROCESSES = 2
 
 
