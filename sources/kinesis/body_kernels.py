@@ -122,27 +122,6 @@ def _is(body: Array, begin: int, end: int, name: Array) -> bool:
     return True
 
 
-@inlined
-def _member(body: Array, place: int) -> tuple[int, int, int]:
-    """Return where a member's name begins and ends, and where its value begins.
-
-    Args:
-        body: uint8[b], JSON.
-        place: Where it may begin, or white space before it.
-
-    Returns:
-        The three places; `NOT_UNDERSTOOD` for the last one where there is no member.
-    """
-    place = _unblank(body, place)
-    begin, end = place + 1, NOT_UNDERSTOOD
-    if _at(body, place) == _QUOTE:
-        end = _end_of_string(body, begin)
-        place = _unblank(body, end + 1)
-    if end < 0 or _at(body, place) != _COLON:
-        return begin, end, NOT_UNDERSTOOD
-    return begin, end, _unblank(body, place + 1)
-
-
 @compiled
 def find_records(body: Array) -> int:
     """Return where the array `Records` of an object begins, behind its bracket."""
@@ -150,9 +129,14 @@ def find_records(body: Array) -> int:
     if _at(body, place) != _OPEN:
         return NOT_UNDERSTOOD
     while True:
-        begin, end, place = _member(body, place + 1)
-        if place < 0:
+        place = _unblank(body, place + 1)
+        if _at(body, place) != _QUOTE:
             return NOT_UNDERSTOOD
+        begin, end = place + 1, _end_of_string(body, place + 1)
+        place = _unblank(body, end + 1)
+        if _at(body, place) != _COLON:
+            return NOT_UNDERSTOOD
+        place = _unblank(body, place + 1)
         if _is(body, begin, end, _RECORDS):
             return place + 1 if _at(body, place) == _OPEN_ARRAY else NOT_UNDERSTOOD
         place = _unblank(body, _behind_value(body, place))
@@ -175,6 +159,7 @@ def locate(body: Array, place: int, spans: Array, arrival_us: Array) -> tuple[in
         How many records there are; or `NOT_UNDERSTOOD`, or `TOO_MANY` for n.
         Where the array ends, its bracket.
     """
+    # Members are read as in `find_records`: one function for both makes the whole an eighth slower.
     nothing = (NOT_UNDERSTOOD, 0)
     records = 0
     place = _unblank(body, place)
@@ -187,9 +172,14 @@ def locate(body: Array, place: int, spans: Array, arrival_us: Array) -> tuple[in
             return TOO_MANY, 0
         found = 0
         while True:
-            key, key_end, place = _member(body, place + 1)
-            if place < 0:
+            place = _unblank(body, place + 1)
+            if _at(body, place) != _QUOTE:
                 return nothing
+            key, key_end = place + 1, _end_of_string(body, place + 1)
+            place = _unblank(body, key_end + 1)
+            if _at(body, place) != _COLON:
+                return nothing
+            place = _unblank(body, place + 1)
             if _at(body, place) == _QUOTE:
                 begin, end = place + 1, _end_of_string(body, place + 1)
                 place = end + 1
@@ -262,6 +252,19 @@ def _microseconds(body: Array, place: int) -> tuple[int, int]:
         return mantissa * 10**power, place
     unit = 10**-power
     return (mantissa + unit // 2) // unit, place
+
+
+@compiled
+def are_digits(body: Array, begins: Array, ends: Array) -> bool:
+    """Tell whether each text is one digit or more, and nothing else."""
+    for text in range(len(begins)):
+        characters = body[begins[text] : ends[text]]
+        others = np.uint8(len(characters) == 0)
+        for place in range(len(characters)):
+            others |= np.uint8(np.uint8(characters[place] - np.uint8(_ZERO)) > np.uint8(9))
+        if others:
+            return False
+    return True
 
 
 # ---- base64 -------------------------------------------------------------------------------------

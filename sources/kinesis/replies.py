@@ -23,7 +23,6 @@ from payloads import Lines
 from sources.kinesis.client import KinesisClient
 
 _USUAL_RECORDS = 10_000  # the most that GetRecords brings
-_ZERO, _NINE = b"09"
 _SHORTEST_RECORD = len('{"Data":"","SequenceNumber":"1","ApproximateArrivalTimestamp":1},')
 
 
@@ -125,6 +124,8 @@ def take_in(body: bytes) -> tuple[Records, bytes] | None:
     if size < 0:
         return None
     data_begins, data_ends, number_begins, number_ends = spans[:, :size]
+    if not kernels.are_digits(characters, number_begins, number_ends):
+        return None
     room = kernels.decoded_bytes(characters, data_begins, data_ends)
     if room < 0:
         return None
@@ -136,11 +137,7 @@ def take_in(body: bytes) -> tuple[Records, bytes] | None:
     payloads = Lines(text.data[:written].toreadonly(), bounds, braced)
     digits = np.empty(int((number_ends - number_begins).sum()) + size, np.uint8)
     digit_bounds = np.empty((2, size), np.int64)
-    written = gather(characters, number_begins, number_ends, digits, 0, digit_bounds, 0)
-    # A line end behind each, and nothing else that is no digit: no escape, no line end of its own.
-    others = np.count_nonzero((digits < _ZERO) | (digits > _NINE))
-    if others > size or written < len(digits) or (number_begins == number_ends).any():
-        return None
+    gather(characters, number_begins, number_ends, digits, 0, digit_bounds, 0)
     numbers = Lines(digits.data.toreadonly(), digit_bounds)
     return Records(payloads, numbers, arrival_us[:size].copy()), body[:begin] + body[end:]
 
