@@ -79,8 +79,8 @@ class Partials:
 def last_seen(marks: Sequence[Mark]) -> tuple[Mark, ...]:
     """Return marks without what a shard had seen before it saw more.
 
-    A group takes a packet's marks in at once, so no watermark differs; but every group hears them
-    all, and a block that was read makes one.
+    A shard's maximum never falls, and a group takes a packet's marks in at once, so no watermark
+    differs; but every group hears them all, and a block that was read makes one.
     """
     last = {mark.shard: place for place, mark in enumerate(marks) if isinstance(mark, Seen)}
     return tuple(

@@ -22,9 +22,9 @@ def _message_class() -> Any:
     file = descriptor_pb2.FileDescriptorProto(name="kpl_message.proto", package="kinewax.tests")
     record = file.message_type.add(name="Record")
     for name, number, label, kind in [
-        ("partition_key_index", 1, _Field.LABEL_REQUIRED, _Field.TYPE_UINT64),
+        ("partition_key_index", 1, _REQUIRED, _Field.TYPE_UINT64),
         ("explicit_hash_key_index", 2, _OPTIONAL, _Field.TYPE_UINT64),
-        ("data", 3, _Field.LABEL_REQUIRED, _Field.TYPE_BYTES),
+        ("data", 3, _REQUIRED, _Field.TYPE_BYTES),
     ]:
         record.field.add(name=name, number=number, label=label, type=kind)
     aggregate = file.message_type.add(name="AggregatedRecord")
