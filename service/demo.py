@@ -166,7 +166,8 @@ def run_demo(options: DemoOptions, view: View) -> Verdict:
         live, waiting = _content(out / "truth.json"), _content(out / "backlog.json")
         planted = verdict.planted_of(live, plan)
         view.step("waiting for the last windows to close")
-        _show_until_final(showing, service, table, planted, plan)
+        sent = live["records"] + waiting["records"]
+        _show_until_all_is_told(showing, service, table, planted, plan, sent)
         view.step("draining the service")
         # 1 says that its ledger doesn't balance, which is ours to report.
         service.stop(_SERVICE_STOP_SECONDS, good=(0, 1))
@@ -235,6 +236,11 @@ class _Showing:
         self._vitals = Vitals()
         self._per_second = 0.0
 
+    @property
+    def taken(self) -> int:
+        """What the service had taken of the stream when its metrics were last read."""
+        return self._vitals.taken
+
     def show(self) -> None:
         """Show this moment, and wait a little."""
         self._table.check()
@@ -263,18 +269,23 @@ class _Showing:
         time.sleep(_SHOW_SECONDS)
 
 
-def _show_until_final(
+def _show_until_all_is_told(
     showing: _Showing,
     service: Child,
     table: TableWatcher,
     planted: Mapping[IncidentKey, verdict.Truth],
     plan: Plan,
+    sent: int,
 ) -> None:
-    """Show until every planted attack has its last word, or the time for it is over."""
+    """Show until every planted attack has its last word, or the time for it is over.
+
+    The last of the records may come after the last word: a drain would leave them on the stream.
+    """
     deadline = time.monotonic() + _LAST_WORD_SECONDS
     while time.monotonic() < deadline:
         rows = verdict.gathered(table.rows(), planted, plan)
-        if planted.keys() <= {key for key, row in rows.items() if row.phase == "final"}:
+        final = {key for key, row in rows.items() if row.phase == "final"}
+        if planted.keys() <= final and showing.taken >= sent:
             return
         service.must_run()
         showing.show()

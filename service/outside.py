@@ -229,6 +229,7 @@ class Vitals:
     Attributes:
         events: Events decoded since its start.
         rejected: Objects that could not become events.
+        dropped: Events dropped as they were decoded: a domain doesn't want them.
         watermark_lag_seconds: How far the watermark is behind now; None before there is one.
         behind_seconds: How far each shard's reader is behind the tip.
         windows_open: Open windows by name, each counted once a key group.
@@ -236,9 +237,15 @@ class Vitals:
 
     events: int = 0
     rejected: int = 0
+    dropped: int = 0
     watermark_lag_seconds: float | None = None
     behind_seconds: dict[str, float] = field(default_factory=dict)
     windows_open: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def taken(self) -> int:
+        """What was taken of the stream so far, whatever became of it."""
+        return self.events + self.rejected + self.dropped
 
 
 def read_vitals(url: str) -> Vitals | None:
@@ -258,7 +265,7 @@ def is_ready(url: str) -> bool:
 
 def parse_vitals(text: str) -> Vitals:
     """Read what matters from metrics in Prometheus' text format."""
-    events = rejected = 0
+    events = rejected = dropped = 0
     lag: float | None = None
     behind: dict[str, float] = {}
     windows: Counter[str] = Counter()
@@ -269,6 +276,8 @@ def parse_vitals(text: str) -> Vitals:
                     events += int(sample.value)
                 case "kinewax_rejected_records_total":
                     rejected += int(sample.value)
+                case "kinewax_dropped_events_total":
+                    dropped += int(sample.value)
                 case "kinewax_watermark_lag_seconds":
                     lag = max(sample.value, lag or sample.value)
                 case "kinewax_kinesis_behind_latest_seconds":
@@ -276,7 +285,7 @@ def parse_vitals(text: str) -> Vitals:
                     behind[shard] = max(sample.value, behind.get(shard, 0.0))
                 case "kinewax_windows_open":
                     windows[sample.labels["window"]] += int(sample.value)
-    return Vitals(events, rejected, lag, dict(sorted(behind.items())), dict(windows))
+    return Vitals(events, rejected, dropped, lag, dict(sorted(behind.items())), dict(windows))
 
 
 def _get(url: str) -> str | None:

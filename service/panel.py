@@ -136,6 +136,8 @@ def summarise(report: Verdict, console: Console) -> None:
         f"{counts.get('events', 0):,} events and {_rejected(counts):,} dead letters read, "
         f"{report.produced:,} and {report.malformed:,} sent" + _which(report.unbalanced),
     )
+    if report.unread:
+        tell(good=False, text=f"{report.unread:,} of the records that were sent were not read")
     notices = f"{report.notices} of {report.notices_due} notices reached the topic's subscriber"
     tell(report.notices >= report.notices_due, notices)
     tell(

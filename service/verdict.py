@@ -37,6 +37,7 @@ class Verdict:
         ledger: The service's counts.
         produced: Well-formed events that the producers sent.
         malformed: Malformed records that they sent.
+        unread: Records that they sent and the service didn't read.
         latency_p50_ms: From the PutRecords call with the event that opens an incident to its row's
             sight.
         latency_p99_ms: The same, of the slowest in a hundred.
@@ -62,6 +63,7 @@ class Verdict:
     ledger: dict[str, int]
     produced: int
     malformed: int
+    unread: int
     latency_p50_ms: float | None
     latency_p99_ms: float | None
     latency_worst_ms: float | None
@@ -78,7 +80,7 @@ class Verdict:
     def ok(self) -> bool:
         """Whether all attacks and nobody else were found, all is accounted for, and repeatable."""
         wrong = self.missing or self.unexpected or self.wrong or self.replayed_otherwise
-        return self.planted > 0 and not wrong and self.balanced
+        return self.planted > 0 and not wrong and self.balanced and not self.unread
 
 
 def planted_of(truth: Truth, plan: Plan) -> dict[IncidentKey, Truth]:
@@ -173,6 +175,7 @@ def judge(
         ledger=summary["ledger"],
         produced=sum(one["events"] for one in sent),
         malformed=sum(sum(one["malformed"].values()) for one in sent),
+        unread=sum(one["records"] for one in sent) - summary["ledger"]["records"],
         latency_p50_ms=percentile(latencies, 50),
         latency_p99_ms=percentile(latencies, 99),
         latency_worst_ms=percentile(latencies, 100),

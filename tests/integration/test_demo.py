@@ -52,6 +52,7 @@ def test_the_demo_finds_all_attackers_and_nobody_else_and_the_ledger_balances(de
     assert not report["unexpected"]
     assert not report["wrong"]
     assert report["balanced"]
+    assert report["unread"] == 0
     assert report["ledger"]["events"] == report["produced"]
     rejected = [n for name, n in report["ledger"].items() if name.startswith("rejected.")]
     assert sum(rejected) == report["malformed"] > 0

@@ -38,6 +38,7 @@ def test_the_demo_of_a_domain_shows_its_own_alerts_aggregates_and_report(kinewax
     planted = json.loads((out / "truth.json").read_text())["incidents"]
     assert report["planted"] == report["found"] == len(planted) > 0
     assert report["balanced"]
+    assert report["unread"] == 0
     ledger = report["ledger"]
     assert ledger["events"] + ledger.get("dropped.canary", 0) == report["produced"]
     # The alerts are those of the domain's rule, about those whom the producer names.

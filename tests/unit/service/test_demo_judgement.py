@@ -26,6 +26,7 @@ GOOD = Verdict(
     ledger={"events": 100, "rejected.empty": 1, "rejected.not_json": 2},
     produced=100,
     malformed=3,
+    unread=0,
     latency_p50_ms=300.0,
     latency_p99_ms=500.0,
     latency_worst_ms=500.0,
@@ -112,6 +113,7 @@ def test_only_a_flawless_demo_is_ok():
         {"unexpected": ["x"]},
         {"wrong": ["x"]},
         {"balanced": False},
+        {"unread": 1},
         {"planted": 0, "found": 0},
     ):
         assert not replace(GOOD, **flaw).ok
@@ -146,6 +148,8 @@ def test_metrics_are_summed_over_windows_and_the_slowest_counts():
         "# TYPE kinewax_rejected_records_total counter\n"
         'kinewax_rejected_records_total{domain="ecommerce",reason="empty"} 2\n'
         'kinewax_rejected_records_total{domain="ecommerce",reason="not_json"} 3\n'
+        "# TYPE kinewax_dropped_events_total counter\n"
+        'kinewax_dropped_events_total{stage="decode",intentional="true",reason="canary"} 4\n'
         "# TYPE kinewax_watermark_lag_seconds gauge\n"
         'kinewax_watermark_lag_seconds{domain="ecommerce"} 2.5\n'
         "# TYPE kinewax_kinesis_behind_latest_seconds gauge\n"
@@ -157,16 +161,18 @@ def test_metrics_are_summed_over_windows_and_the_slowest_counts():
     assert vitals == Vitals(
         events=1200,
         rejected=5,
+        dropped=4,
         watermark_lag_seconds=2.5,
         behind_seconds={"a": 0.0, "b": 1.5},
         windows_open={"user_actions": 64},
     )
+    assert vitals.taken == 1200 + 5 + 4
 
 
 MOMENT = Moment(
     elapsed_seconds=7,
     events_per_second=498,
-    vitals=Vitals(3_500, 7, 2.5, {"shardId-000000000000": 0.2}, {"user_actions": 64}),
+    vitals=Vitals(3_500, 7, 0, 2.5, {"shardId-000000000000": 0.2}, {"user_actions": 64}),
     open_windows={"user_actions": 2},
     rows=[row(7, 6, "open")],
     notices=1,
@@ -203,11 +209,12 @@ def test_plain_lines_tell_each_phase_of_an_alert_once():
 
 def test_the_summary_names_what_is_wrong():
     console = Console(file=io.StringIO(), width=200)
-    bad = replace(GOOD, found=1, missing=["user 2"], balanced=False, unbalanced=["a = b"])
+    bad = replace(GOOD, found=1, missing=["user 2"], balanced=False, unbalanced=["a = b"], unread=2)
     summarise(bad, console)
     text = console.file.getvalue()
     assert "FAIL 1 of 2 planted attacks found: user 2" in text
     assert "does not balance" in text
+    assert "FAIL 2 of the records that were sent were not read" in text
     assert "a = b" in text
 
 
