@@ -6,12 +6,13 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
+from dataflows.registry import find_domain
 from errors import SettingsError
 from producers.demo_plans import PLANS, Plan
 from service.demo import MARKER, Moment, _own_directory
 from service.outside import Notice, SeenRow, Vitals, parse_vitals
 from service.panel import PlainView, draw, summarise
-from service.verdict import Verdict, compare, gathered, percentile
+from service.verdict import Verdict, compare, gathered, judge, percentile
 
 START = 1_767_225_600
 
@@ -117,6 +118,29 @@ def test_only_a_flawless_demo_is_ok():
         {"planted": 0, "found": 0},
     ):
         assert not replace(GOOD, **flaw).ok
+
+
+def test_records_that_were_sent_and_not_read_are_told(tmp_path):
+    sent = [
+        {"records": 6, "events": 5, "malformed": {"empty": 1}},
+        {"records": 4, "events": 4, "malformed": {}},
+    ]
+    plan = PLANS["ecommerce"]
+    for read, unread in ((10, 0), (9, 1)):
+        report = judge(
+            {},
+            {},
+            next(rule for rule in find_domain("ecommerce").rules if rule.name == plan.rule),
+            plan,
+            summary={"balanced": True, "identities": [], "ledger": {"records": read}},
+            sent=sent,
+            notices={},
+            rows_in_bucket={},
+            replayed={"same": 0, "different": 0, "missing": 0, "added": 0},
+            seconds=1.0,
+            out=tmp_path,
+        )
+        assert (report.produced, report.malformed, report.unread) == (9, 1, unread)
 
 
 def test_a_percentile_is_a_value_that_was_measured():
