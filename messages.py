@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate, chain, pairwise, starmap
 from typing import TypeAlias
 
 import numpy as np
@@ -21,6 +22,7 @@ UInt64s = npt.NDArray[np.uint64]
 Floats = npt.NDArray[np.float64]
 Scalar = int | float | str
 Row = dict[str, Scalar | bool | None]
+Keys = tuple[tuple[Scalar, ...], ...] | None
 Json: TypeAlias = "Scalar | bool | list[Json] | dict[str, Json] | None"
 
 
@@ -151,42 +153,11 @@ class Partial:
 
     start_us: int
     codes: UInt64s
-    keys: tuple[tuple[Scalar, ...], ...] | None
+    keys: Keys
     values: tuple[Int64s, ...]
     members: tuple[tuple[UInt64s, Int64s], ...]
     events: int
     tops: tuple[PairCounts, ...] = ()
-
-    def __reduce__(self) -> tuple[Callable[..., Partial], tuple[object, ...]]:
-        """Travel as plain bytes: a tick makes hundreds, and arrays pickle at twice the cost."""
-        values = tuple(column.tobytes() for column in self.values)
-        members = tuple((codes.tobytes(), keys.tobytes()) for codes, keys in self.members)
-        rest = (values, members, self.events, self.tops)
-        return _partial, (self.start_us, self.codes.tobytes(), self.keys, *rest)
-
-
-def _partial(
-    start_us: int,
-    codes: bytes,
-    keys: tuple[tuple[Scalar, ...], ...] | None,
-    values: tuple[bytes, ...],
-    members: tuple[tuple[bytes, bytes], ...],
-    events: int,
-    tops: tuple[PairCounts, ...],
-) -> Partial:
-    """Undo `Partial.__reduce__`."""
-    return Partial(
-        start_us=start_us,
-        codes=np.frombuffer(codes, np.uint64),
-        keys=keys,
-        values=tuple(np.frombuffer(column, np.int64) for column in values),
-        members=tuple(
-            (np.frombuffer(pairs, np.uint64), np.frombuffer(keys_of, np.int64))
-            for pairs, keys_of in members
-        ),
-        events=events,
-        tops=tops,
-    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,7 +177,7 @@ class SessionPieces:
     """
 
     codes: UInt64s
-    keys: tuple[tuple[Scalar, ...], ...] | None
+    keys: Keys
     starts_us: Int64s
     ends_us: Int64s
     values: Int64s
@@ -221,6 +192,52 @@ class Packet:
     group: str
     marks: tuple[Mark, ...] = ()
     partials: tuple[Partial | SessionPieces, ...] = ()
+
+    def __reduce__(self) -> tuple[Callable[..., Packet], tuple[object, ...]]:
+        """Travel with all columns in one run of bytes: they are short, hundreds in a tick."""
+        partials = [one for one in self.partials if isinstance(one, Partial)]
+        if not partials:  # marks alone, or sessions: a window's partials are all of one kind
+            return Packet, (self.group, self.marks, self.partials)
+        columns = [
+            column.tobytes()
+            for one in partials
+            for column in (one.codes, *one.values, *chain.from_iterable(one.members))
+        ]
+        ends = [size // 8 for size in accumulate(map(len, columns))]
+        rest = [(one.start_us, one.keys, one.events, one.tops) for one in partials]
+        heights = (len(partials[0].values), len(partials[0].members))  # the window's, so all have
+        return _packet, (self.group, self.marks, b"".join(columns), ends, heights, rest)
+
+
+def _packet(
+    group: str,
+    marks: tuple[Mark, ...],
+    columns: bytes,
+    ends: list[int],
+    heights: tuple[int, int],
+    rest: list[tuple[int, Keys, int, tuple[PairCounts, ...]]],
+) -> Packet:
+    """Undo `Packet.__reduce__`."""
+    numbers = np.frombuffer(columns, np.int64)
+    codes = numbers.view(np.uint64)
+    spans = starmap(slice, pairwise((0, *ends)))
+    values, members = heights
+    return Packet(
+        group,
+        marks,
+        tuple(
+            Partial(
+                start_us,
+                codes[next(spans)],
+                keys,
+                tuple([numbers[next(spans)] for _ in range(values)]),
+                tuple([(codes[next(spans)], numbers[next(spans)]) for _ in range(members)]),
+                events,
+                tops,
+            )
+            for start_us, keys, events, tops in rest
+        ),
+    )
 
 
 @dataclass(frozen=True, slots=True)
