@@ -251,6 +251,9 @@ class S3Store:
                 for data in self._rest(key, version, done):
                     attempt, patience_ends = 0, self._monotonic() + PATIENCE_SECONDS
                     done += len(data)
+                    if not pending and len(data) == CHUNK_BYTES:  # but where a reply began anew
+                        yield data
+                        continue
                     pending += data
                     while len(pending) >= CHUNK_BYTES:
                         yield bytes(pending[:CHUNK_BYTES])
