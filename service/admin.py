@@ -13,7 +13,6 @@ on loopback unless told otherwise, and port 0 takes a free one.
 
 from __future__ import annotations
 
-import importlib.metadata
 import math
 import socket
 import threading
@@ -34,6 +33,7 @@ from starlette.routing import Route
 import metrics
 from errors import SettingsError
 from service.supervisor import Health
+from service.version import installed_version
 
 _STILL_INTERVALS = 6
 _STOP_SECONDS = 5.0
@@ -46,11 +46,6 @@ _SUPERVISORS = (
     metrics.build_info,
 )
 """Set by the supervisor itself; all others come from the workers' files."""
-
-
-def version() -> str:
-    """Return the installed version of kinewax."""
-    return importlib.metadata.version("kinewax")
 
 
 class _Workers(Collector):
@@ -159,7 +154,7 @@ class Admin:
         self._socket = _listen(host, port)
         shown = f"[{host}]" if ":" in host else host
         self.url = f"http://{shown}:{self._socket.getsockname()[1]}"
-        metrics.build_info.labels(version()).set(1)
+        metrics.build_info.labels(installed_version()).set(1)
         metrics.epoch_stall_seconds.set_function(lambda: health().still_seconds)
         merged = merged_metrics(metrics_directory)
 
@@ -180,7 +175,7 @@ class Admin:
             return JSONResponse(dict(config))
 
         def version_text(_: Request) -> Response:
-            return JSONResponse({"version": version()})
+            return JSONResponse({"version": installed_version()})
 
         app = Starlette(
             routes=[

@@ -1,4 +1,4 @@
-"""`kinewax`: the command line. Each command is a file in `commands/`; here they meet.
+"""`kinewax`: the command line. Each command is a file in `commands/`; `command_group` has them all.
 
 An error is one line and a hint on standard error, and the exit code of its class in `errors.py`. A
 traceback appears with `-v` only.
@@ -16,18 +16,7 @@ from rich.console import Console
 from typer.exceptions import TyperException
 
 from errors import KinewaxError, SettingsError
-from service.admin import version as installed_version
-from service.commands.check import check
-from service.commands.convert import convert
-from service.commands.demo import demo
-from service.commands.health import health
-from service.commands.insights import insights
-from service.commands.positions import app as positions
-from service.commands.produce import produce
-from service.commands.replay import replay
-from service.commands.rollout import rollout, scale
-from service.commands.run import run
-from service.commands.snapshots import app as snapshots
+from service.command_group import FILES, CommandGroup
 from service.setting_values import redact_addresses
 
 _COMMON = ("-v", "--verbose", "-q", "--quiet")
@@ -35,6 +24,7 @@ _INTERRUPTED = 130
 
 app = typer.Typer(
     name="kinewax",
+    cls=CommandGroup,
     no_args_is_help=True,
     add_completion=True,
     pretty_exceptions_enable=False,
@@ -53,26 +43,6 @@ def _common(
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Errors only.")] = False,
 ) -> None:
     context.obj = 1 if verbose else -1 if quiet else 0
-
-
-@app.command()
-def version() -> None:
-    """Print the version."""
-    typer.echo(installed_version())
-
-
-app.command()(run)
-app.command()(replay)
-app.command()(convert)
-app.command()(check)
-app.command()(health)
-app.command()(produce)
-app.command()(demo)
-app.command()(insights)
-app.command()(rollout)
-app.command()(scale)
-app.add_typer(positions)
-app.add_typer(snapshots)
 
 
 def main() -> None:
@@ -112,7 +82,7 @@ def run_command(arguments: list[str]) -> int:
 
 
 def _help_of(arguments: list[str]) -> str:
-    command = next((f" {argument}" for argument in arguments if argument.isalpha()), "")
+    command = next((f" {argument}" for argument in arguments if argument in FILES), "")
     return f"see kinewax{command} --help"
 
 

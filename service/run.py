@@ -27,7 +27,7 @@ from errors import MissingResourceError, SettingsError
 from messages import Ledger
 from service import archives, check, endpoints, ledger, recovery, snapshots
 from service import layout as store_layout
-from service.admin import Admin, merged_metrics, version
+from service.admin import Admin, merged_metrics
 from service.archives import Replay
 from service.aws import Aws
 from service.cluster import Member
@@ -45,6 +45,7 @@ from service.setting_values import redact
 from service.settings import Loaded
 from service.shelves import open_shelf
 from service.supervisor import Facts, Plan, Supervisor, stopped_by_signals
+from service.version import installed_version
 from service.worker import Spec
 
 logger = logging.getLogger("kinewax.service")
@@ -181,7 +182,7 @@ def _pods(job: Job, fields: Fields, store: Path) -> Pods:
             first=lambda: endpoints.prepare_files(job.settings.sinks, job.aggregates()),
         ),
         same={
-            "version": version(),
+            "version": installed_version(),
             "settings": _fingerprint(job),
             "pods": ",".join(cluster.pods),
             "recovery_files": files,

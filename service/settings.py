@@ -19,11 +19,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from dataflows.domain import Domain
 from errors import SettingsError
 from service.setting_values import (
     Names,
@@ -33,6 +32,9 @@ from service.setting_values import (
     parse_duration,
     redact,
 )
+
+if TYPE_CHECKING:
+    from dataflows.domain import Domain  # a probe reads settings, and has no use for numpy
 
 ENV_PREFIX = "KINEWAX_"
 CONFIG_VARIABLE = "KINEWAX_CONFIG"

@@ -30,6 +30,7 @@ _US_PER_SECOND = 1_000_000
 
 app = typer.Typer(
     name="positions",
+    add_completion=False,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},

@@ -23,6 +23,7 @@ from service.shelves import open_shelf
 
 app = typer.Typer(
     name="snapshots",
+    add_completion=False,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},

@@ -10,8 +10,9 @@ import pytest
 from prometheus_client.multiprocess import mark_process_dead
 
 from errors import SettingsError
-from service.admin import Admin, failing_liveness, failing_readiness, version
+from service.admin import Admin, failing_liveness, failing_readiness
 from service.supervisor import Health
+from service.version import installed_version
 
 GOOD = Health(alive=2, polled=2, still_seconds=0.1, draining=False)
 
@@ -99,7 +100,7 @@ def test_settings_are_told_with_their_origins(service: Service) -> None:
 
 
 def test_the_version_is_told(service: Service) -> None:
-    assert json.loads(service.get("/version")[1]) == {"version": version()}
+    assert json.loads(service.get("/version")[1]) == {"version": installed_version()}
 
 
 def test_a_standstill_is_a_metric_while_it_lasts(service: Service) -> None:
@@ -143,7 +144,7 @@ def test_metrics_of_all_processes_are_merged(service: Service, tmp_path: Path) -
     assert status == 200
     lines = text.splitlines()
     assert 'kinewax_events_total{domain="ecommerce"} 42.0' in lines
-    assert f'kinewax_build_info{{version="{version()}"}} 1.0' in lines
+    assert f'kinewax_build_info{{version="{installed_version()}"}} 1.0' in lines
     assert any(line.startswith("kinewax_restarts_total ") for line in lines)
     names = [line.split()[2] for line in lines if line.startswith("# TYPE")]
     assert len(names) == len(set(names)), "a metric is told twice"
