@@ -34,14 +34,14 @@ Start = Callable[..., Service]
 
 @pytest.fixture(scope="module")
 def clicks(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Expected]:
-    """200,000 events with bursts, 1 % of them late, 0.2 % malformed; and the truth."""
+    """120,000 events with bursts, 1 % of them late, 0.2 % malformed; and the truth."""
     path = tmp_path_factory.mktemp("clicks") / "clicks.jsonl"
     report = produce(
         ProduceOptions(
             domain="clickstream",
             to=f"file://{path}",
             template=FOLDER / "clickstream_timed.json",
-            events=200_000,
+            events=120_000,
             rate=200,
             start=datetime(2026, 1, 5, tzinfo=UTC),
             seed=20261123,

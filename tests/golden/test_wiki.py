@@ -52,13 +52,13 @@ class Made:
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
-    """Half an hour with bursts; 1 % is late, 0.2 % malformed, and some changes come twice."""
+    """A quarter of an hour with bursts; 1 % is late, 0.2 % malformed, and some changes come twice."""
     path = tmp_path_factory.mktemp("wiki") / "changes.jsonl"
     report = produce(
         ProduceOptions(
             domain="wiki",
             to=f"file://{path}",
-            seconds=1_800,
+            seconds=1_000,
             seed=20261123,
             attackers=BURSTS,
             disorder=timedelta(seconds=5),
