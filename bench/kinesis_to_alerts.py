@@ -148,7 +148,8 @@ def read(endpoint: str, records: int, parser: str) -> dict[str, Any]:
     from bytewax._bytewax import run_main
     from bytewax.recovery import RecoveryConfig
 
-    from dataflows.pipeline import build_flow, now_us
+    from dataflows.clock import now_us
+    from dataflows.pipeline import build_flow
     from dataflows.vitals import Vitals
     from service import endpoints, recovery
     from service.aws import Aws

@@ -19,19 +19,19 @@ the two steps between (aggregate, aside) hold nothing, so a crash loses nothing 
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Container, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import chain
 from typing import Any
 
 import bytewax.operators as op
 from bytewax.dataflow import Dataflow
 
+from dataflows.clock import now_us
 from dataflows.decoders import decoder_of, fields_written, writer_of
 from dataflows.domain import Domain
 from dataflows.group_names import group_names
 from dataflows.group_step import DetectorLogic, GroupLogic, NoticesLogic
+from dataflows.options import Options
 from dataflows.pace import Pace
 from dataflows.sink_step import SinkStep, selector
 from dataflows.source_step import SourceStep
@@ -40,7 +40,7 @@ from messages import AggregateRows, Alert, Closed, Opening, Output, Points, Summ
 from operators.allow import AllowList, Allows
 from operators.codes import TextCodes
 from operators.detection import Detection
-from operators.feature_spec import KeyForest, RecordForest, StreamForest, shape_of
+from operators.feature_spec import KeyForest, RecordForest, StreamForest
 from operators.figures import Figures
 from operators.filters import Drops, Filters
 from operators.intake import Intake, Taken
@@ -53,49 +53,10 @@ from operators.reference import Joins, Table
 from operators.session_group import SessionGroup
 from operators.session_spec import SessionWindow
 from operators.spec import Window
-from operators.watermarks import IdlePolicy
 from sinks.base import Sink
 from sources.base import Source
 
 _US_PER_SECOND = 1_000_000
-STEPS = {"slots": "read", "groups": "groups", "detectors": "detectors", "notices": "notices"}
-"""The step ids under which state is kept; each sink's step has the sink's name."""
-
-
-def now_us() -> int:
-    """Return the time in microseconds since the epoch."""
-    return time.time_ns() // 1_000
-
-
-@dataclass(frozen=True, slots=True)
-class Options:
-    """What a run chooses.
-
-    Attributes:
-        time: What is taken for event time: one of the domain's `time_choices`.
-        disorder_us: The allowed disorder: how much later than its shard's maximum an event may be.
-        idle: What shards without data do to the watermark.
-        windows: Names of the windows to run; none for all.
-        early: Whether rules fire before a window closes.
-        allow: Who is allowed, as `AllowList` has it.
-        events: Whether events are written out one by one, too.
-        started_at_us: The T0 of a start at LATEST: windows that begin before are partial.
-        between_us: Only windows wholly inside these times are counted and written.
-        notify: Whether anybody is told of incidents.
-        speed: How many times faster than they happened events come; None for as they are read.
-    """
-
-    time: str
-    disorder_us: int
-    idle: IdlePolicy = "wallclock"
-    windows: tuple[str, ...] = ()
-    early: bool = True
-    allow: tuple[str, ...] = ()
-    events: bool = False
-    started_at_us: int | None = None
-    between_us: tuple[int, int] | None = None
-    notify: bool = True
-    speed: float | None = None
 
 
 def build_flow(
@@ -269,24 +230,6 @@ def build_flow(
         items = op.flat_map_batch(f"for_{sink.name}", outputs, selector(sink))
         op.output(sink.name, items, SinkStep(sink, vitals))
     return flow
-
-
-def layout_of(domain: Domain, options: Options) -> dict[str, str]:
-    """Return all that shapes the state of a run, by name: what a recovery store is bound to.
-
-    Thresholds, routes, cooldown and disorder may change between runs; these may not.
-    """
-    windows = domain.windows_named(options.windows)
-    layout = {"domain": domain.name, "event_time": options.time}
-    if domain.event_id:
-        layout["event_id"] = domain.event_id
-    for window in windows:
-        layout[f"window {window.name}"] = window.shape
-    for field in domain.fields_of(windows):
-        layout[f"field {field.name}"] = f"{field.kind}, scale {field.scale}"
-    for detector in domain.detectors_of(windows):
-        layout[f"detector {detector.name}"] = shape_of(detector)
-    return layout
 
 
 def _aside() -> Callable[[list[Taken]], list[Output | Opening]]:

@@ -11,7 +11,7 @@ from typing import Any
 
 from dataflows.decoders import writer_of
 from dataflows.domain import Domain
-from dataflows.pipeline import Options, layout_of
+from dataflows.options import Options, layout_of
 from dataflows.registry import find_domain
 from errors import SettingsError
 from operators.allow import AllowList

@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from dataflows import source_step
-from dataflows.pipeline import STEPS
+from dataflows.options import STEPS
 from errors import LayoutError, SettingsError
 from messages import Ledger
 from operators import intake

@@ -22,7 +22,7 @@ from pathlib import Path
 from prometheus_client.multiprocess import mark_process_dead
 from rich.console import Console
 
-from dataflows.pipeline import now_us
+from dataflows.clock import now_us
 from errors import MissingResourceError, SettingsError
 from messages import Ledger
 from service import archives, check, endpoints, ledger, recovery, snapshots
@@ -44,9 +44,9 @@ from service.replay_progress import ReplayProgress
 from service.setting_values import redact
 from service.settings import Loaded
 from service.shelves import open_shelf
+from service.spec import Spec
 from service.supervisor import Facts, Plan, Supervisor, stopped_by_signals
 from service.version import installed_version
-from service.worker import Spec
 
 logger = logging.getLogger("kinewax.service")
 

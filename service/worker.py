@@ -9,7 +9,6 @@ supervisor dies, the worker ends at once.
 from __future__ import annotations
 
 import gc
-import json
 import logging
 import os
 import resource
@@ -18,7 +17,6 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -26,55 +24,22 @@ from typing import Any
 from bytewax._bytewax import cluster_main, run_main
 from bytewax.recovery import RecoveryConfig
 
-from dataflows.pipeline import build_flow, now_us
+from dataflows.clock import now_us
+from dataflows.pipeline import build_flow
 from dataflows.vitals import Vitals
 from operators import forest
 from service import endpoints, logs
 from service.aws import Aws
 from service.channel import Reporter
-from service.job import Job
 from service.main_thread import MainThread
 from service.references import References
+from service.spec import Spec
 from service.watched import watch
 from sources.kinesis import records
 
 logger = logging.getLogger("kinewax.service")
 
 _BEAT_SECONDS = 1.0
-
-
-@dataclass(frozen=True)
-class Spec:
-    """What the supervisor tells a worker.
-
-    Attributes:
-        job: What to run.
-        process: Its index in the cluster.
-        addresses: Where all processes listen; none for a single one.
-        channel: The descriptor of its reporting line.
-        recovery: The directory of the recovery store.
-        verbose: Whether tracebacks are logged.
-    """
-
-    job: Job
-    process: int
-    addresses: tuple[str, ...]
-    channel: int
-    recovery: str
-    verbose: bool
-
-    def write(self, path: Path) -> None:
-        """Write it where the worker reads it."""
-        content = {**vars(self), "job": self.job.as_json()}
-        path.write_text(json.dumps(content), encoding="utf-8")
-
-    @classmethod
-    def read(cls, path: Path) -> Spec:
-        """Read what `write` wrote."""
-        content = json.loads(path.read_text(encoding="utf-8"))
-        content["job"] = Job.from_json(content["job"])
-        content["addresses"] = tuple(content["addresses"])
-        return cls(**content)
 
 
 class Drain:

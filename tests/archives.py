@@ -19,7 +19,8 @@ from bytewax.testing import run_main
 
 from dataflows.domain import Domain
 from dataflows.ecommerce import ECOMMERCE
-from dataflows.pipeline import Options, build_flow
+from dataflows.options import Options
+from dataflows.pipeline import build_flow
 from messages import VOLATILE, Adopted, Block, Ended, EndOfInput, Hello, Mark
 from operators.spec import Field
 from service.archives import Replay, list_archive

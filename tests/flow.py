@@ -12,7 +12,8 @@ from pathlib import Path
 from bytewax.testing import run_main
 
 from dataflows.domain import Domain
-from dataflows.pipeline import Options, build_flow
+from dataflows.options import Options
+from dataflows.pipeline import build_flow
 from messages import AggregateRows, Alert, Digest, Events, Late, Output, Reject
 from operators.reference import Table
 from sinks.base import PartState

@@ -17,7 +17,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from dataflows.pipeline import now_us
+from dataflows.clock import now_us
 from errors import SettingsError
 from operators.event_time import iso_time
 from service import exports, layout, positions, snapshots

@@ -12,7 +12,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from dataflows.pipeline import now_us
+from dataflows.clock import now_us
 from errors import MissingResourceError, SettingsError
 from service import layout, snapshots
 from service.aws import Aws

@@ -52,7 +52,7 @@ class Made:
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
-    """A quarter of an hour with bursts; 1 % is late, 0.2 % malformed, and some changes come twice."""
+    """A quarter of an hour with bursts; 1 % late, 0.2 % malformed, and some changes come twice."""
     path = tmp_path_factory.mktemp("wiki") / "changes.jsonl"
     report = produce(
         ProduceOptions(
