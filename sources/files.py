@@ -2,7 +2,8 @@
 
 Position: the line behind the last one that was emitted, so a resumed run reads on exactly there. A
 plain file is sought by byte offset; a gzip file is read through from its start. Standard input
-can't be read twice and is refused with a recovery store.
+gives what is there, and never waits for more; it can't be read twice, and is refused with a
+recovery store.
 
 A file knows no arrival times. CSV rows become JSON objects with every value a string, as the
 original producer made them.
@@ -14,11 +15,12 @@ import csv
 import gzip
 import io
 import itertools
+import select
 import sys
 import zlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from datetime import datetime
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import IO
 
@@ -36,6 +38,9 @@ MAXIMUM_LINE_BYTES = 16 * 1024 * 1024
 STATE_VERSION = 1
 STANDARD_INPUT = "-"
 _SLOT = "slot-00"
+_WAIT = timedelta(milliseconds=50)
+_Blocks = Iterator[tuple[Sequence[bytes], int] | None]  # None: nothing is there now
+_END = object()
 
 
 class FileSource:
@@ -78,9 +83,10 @@ class FileSlot:
         self._greeted = False
         self._ended = bool(state and state["ended"])
         self._ledger: Counter[str] = Counter(state["ledger"] if state else {})
+        self._waits = False
         self.finished = False
         self._stream = _open(path)
-        self._blocks: Iterator[tuple[Sequence[bytes], int]] = (
+        self._blocks: _Blocks = (
             _csv_blocks(self._stream, skip=self._lines)
             if _is_csv(path)
             else _line_blocks(self._stream, skip=self._bytes)
@@ -92,8 +98,11 @@ class FileSlot:
         if not self._greeted:
             self._greeted = True
             items += [Hello(self._slot, (self._path,)), Adopted(self._path)]
-        found = self._read() if not self._ended else None
+        found = _END if self._ended else self._read()
+        self._waits = found is None
         if found is None:
+            return items
+        if not isinstance(found, tuple):
             self._ended = self.finished = True
             return [*items, EndOfInput(self._slot), Ended(self._path)]
         lines, read_bytes = found
@@ -106,16 +115,16 @@ class FileSlot:
         metrics.source_bytes.labels(self._path, self._path).inc(read_bytes)
         return [*items, Block(self._path, lines, range(first, first + size))]
 
-    def _read(self) -> tuple[Sequence[bytes], int] | None:
+    def _read(self) -> tuple[Sequence[bytes], int] | object | None:
         try:
-            return next(self._blocks, None)
+            return next(self._blocks, _END)
         except (gzip.BadGzipFile, zlib.error, EOFError) as error:
             msg = f"{self._path} is not a whole gzip file, behind line {self._lines}: {error}"
             raise SettingsError(msg, hint="a name that ends in .gz means gzip") from error
 
     def next_awake(self) -> datetime | None:
-        """Poll at once: a file always has more, or ends."""
-        return None
+        """Poll at once, as a file always has more, or ends; in a moment where a pipe is empty."""
+        return datetime.now(UTC) + _WAIT if self._waits else None
 
     def snapshot(self) -> SlotState:
         """Return how far the file was read."""
@@ -144,19 +153,20 @@ def _open(path: str) -> IO[bytes]:
     return Path(path).open("rb")
 
 
-def _line_blocks(stream: IO[bytes], skip: int) -> Iterator[tuple[Lines, int]]:
+def _line_blocks(stream: IO[bytes], skip: int) -> Iterator[tuple[Lines, int] | None]:
     """Yield whole lines without their ends, and how many bytes of the file they are with them.
+
+    None where nothing is there now.
 
     A line that is too long is cut, and so rejected, at the same places wherever reading began.
     """
     if skip:
         stream.seek(skip)  # an archive reads through what it skips; a pipe can't, and fails
-    # Standard input gives what is there at once; a file or an archive fills the whole block.
-    read: Callable[[int], bytes] = stream.read
-    if stream is sys.stdin.buffer and isinstance(stream, io.BufferedReader):
-        read = stream.read1
     rest = b""
-    while chunk := read(_READ_BYTES):
+    for chunk in _chunks(stream):
+        if chunk is None:
+            yield None
+            continue
         if len(rest) + len(chunk) > MAXIMUM_LINE_BYTES:
             chunk, rest = rest + chunk, b""
             while _first_line_bytes(chunk) > MAXIMUM_LINE_BYTES:
@@ -171,6 +181,23 @@ def _line_blocks(stream: IO[bytes], skip: int) -> Iterator[tuple[Lines, int]]:
         rest = chunk[end + 1 :]
     if rest:
         yield Lines(rest), len(rest)
+
+
+def _chunks(stream: IO[bytes]) -> Iterator[bytes | None]:
+    """Yield a file's next bytes, a block full; of standard input what is there now, or None.
+
+    Who waits for more holds up all that goes on between two polls: alerts, snapshots, a drain.
+    """
+    if isinstance(stream, io.BufferedReader) and stream is sys.stdin.buffer:
+        while True:
+            if not select.select([stream], [], [], 0)[0]:
+                yield None
+            elif chunk := stream.read1(_READ_BYTES):
+                yield chunk
+            else:
+                return
+    while chunk := stream.read(_READ_BYTES):
+        yield chunk
 
 
 def _first_line_bytes(chunk: bytes) -> int:
