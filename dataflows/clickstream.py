@@ -2,7 +2,7 @@
 
 from dataflows.domain import Domain
 from operators.decode import ARRIVAL
-from operators.filter_spec import Known, Where
+from operators.filter_spec import Where
 from operators.spec import Field, Level, Threshold, Window
 from operators.value_spec import Count, Distinct, First, Last, Mean, Sum, Value
 
@@ -81,9 +81,8 @@ CLICKSTREAM = Domain(
             length_seconds=60,
             key=("product",),
             values=(*FUNNEL, Sum("amount", of="amount", where=CHECKED_OUT)),
-            where=Known("product"),
             groups=1,
-            doc="The same of each product, and what it brought.",
+            doc="The same of each product, the empty one too, and what it brought.",
         ),
         Window(
             name="countries_60s",

@@ -116,12 +116,20 @@ def _show(one: Answer, console: Console) -> None:
         console.print("(nothing)")
         return
     table = Table(box=None, pad_edge=False)
-    for name, value in zip(one.columns, one.rows[0], strict=True):
-        numeric = isinstance(value, int | float)
-        table.add_column(name.replace("_", " "), justify="right" if numeric else "left")
-    for row in one.rows[:_SHOWN_ROWS]:
-        cells = (shown(cell) if isinstance(cell, int | float) else str(cell) for cell in row)
-        table.add_row(*(Text(cell) for cell in cells))
+    cells = [
+        [shown(cell) if isinstance(cell, int | float) else str(cell) for cell in row]
+        for row in one.rows[:_SHOWN_ROWS]
+    ]
+    for at, (name, value) in enumerate(zip(one.columns, one.rows[0], strict=True)):
+        if isinstance(value, int | float):  # texts give way on a narrow terminal: no digit may
+            widest = max(len(row[at]) for row in cells)
+            table.add_column(
+                name.replace("_", " "), justify="right", min_width=widest, overflow="fold"
+            )
+        else:
+            table.add_column(name.replace("_", " "), overflow="fold")
+    for row in cells:
+        table.add_row(*map(Text, row))
     console.print(table)
     if len(one.rows) > _SHOWN_ROWS:
         console.print(f"and {len(one.rows) - _SHOWN_ROWS:,} rows more: --json has them all")

@@ -116,9 +116,18 @@ def answer(path: Path, place: str) -> Insights:
     if not answers:
         held = ", ".join(one.table for one in readings)
         msg = f"{place} holds nothing that a question is asked of, only {held}"
-        raise MissingResourceError(msg, hint="questions are files of sql/insights/")
+        raise MissingResourceError(msg, hint=_why_nothing(readings))
     others = {**found.others, **{path: why for one in readings for path, why in one.broken.items()}}
     return Insights(place, readings, others, answers)
+
+
+def _why_nothing(readings: Sequence[Reading]) -> str:
+    for one in readings:
+        for path, why in one.broken.items():
+            return f"{path.name} {why}"
+        if one.records and one.rejected == one.records:
+            return f"all {one.records:,} records of {one.table} lack a field or have a wrong one"
+    return "questions are files of sql/insights/"
 
 
 def _asked(database: Database) -> list[Question]:

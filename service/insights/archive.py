@@ -30,7 +30,7 @@ Format = Literal["json_lines", "json", "csv", "parquet"]
 Compression = Literal["none", "gzip", "zstd", "packed"]
 
 _HEAD_BYTES = 256 * 1024
-_HEAD_LINES = 50
+_HEAD_LINES = 1_000
 _GZIP, _ZSTD, _PARQUET = b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"PAR1"
 _BOM = b"\xef\xbb\xbf"
 _ROW = frozenset({"row_id", "aggregate", "domain", "window_start", "emitted_at"})

@@ -19,7 +19,7 @@ from errors import KinewaxError
 from service.insights.archive import Archive, Shape
 from service.insights.packed import unpacked
 from service.insights.places import Links
-from service.insights.readers import BROKEN_LINES, Columns, name, selected
+from service.insights.readers import BROKEN_LINES, Columns, name, selected, text
 from service.warehouse.tables import MOST_DIGITS, Column, Events, Member, Rows
 from service.warehouse.views import latest, typed
 from sources.archive.stores import ObjectError
@@ -135,6 +135,9 @@ class Database:
             raise
         except duckdb.Error as error:
             self._unfit(shape)
+            if len(paths) == 1 and shape.format == "json":
+                # An object in it is broken: taken apart as a replay does, it costs no others.
+                return self._read_packed(own, shape, paths, columns, broken)
             if len(paths) == 1:
                 broken[paths[0]] = f"can't be read to its end: {_first_line(error)}"
                 return 0
@@ -161,12 +164,13 @@ class Database:
             except ObjectError as error:
                 broken[path] = f"can't be read to its end: {error.detail}"
                 continue
-            self._read(own, replace(shape, compression="none"), [lines], columns, broken)
+            each = replace(shape, format="json_lines", compression="none")
+            self._read(own, each, [lines], columns, broken)
         return 0
 
     def _unfit(self, shape: Shape) -> int:
         """Count the lines of CSV that didn't fit, and forget them."""
-        if shape.format != "csv":
+        if shape.format != "csv" or not self._count(_NOTED):  # none before a CSV has begun
             return 0
         lines = self._count(f"(SELECT DISTINCT scan_id, file_id, line FROM {BROKEN_LINES})")
         self._connection.execute(f"DELETE FROM {BROKEN_LINES}")
@@ -197,6 +201,8 @@ class Database:
 # ---- columns ------------------------------------------------------------------------------------
 
 _LEAST_SECOND, _LAST_SECOND = -62_104_060_800, 253_370_764_799  # of the years 2 and 9998
+_NOTED = f"(SELECT 1 FROM duckdb_tables() WHERE table_name = '{BROKEN_LINES}')"
+_DIGITS = r"^(-?\d+)(?:\.0+)?$"
 _NEWEST = "TRY_CAST(emitted_at AS TIMESTAMP)"
 
 
@@ -213,8 +219,9 @@ def _own(column: Column, _: Column) -> str:
         return name(column.name)
     if column.kind == "time":
         return _time(column.name)
+    if column.kind == "integer":
+        return _integer(column.name)
     kind = {
-        "integer": "BIGINT",
         "decimal": f"DECIMAL({MOST_DIGITS}, {column.scale})",
         "real": "DOUBLE",
         "boolean": "BOOLEAN",
@@ -222,17 +229,29 @@ def _own(column: Column, _: Column) -> str:
     return f"TRY_CAST({name(column.name)} AS {kind})"
 
 
+def _integer(field: str) -> str:
+    """Read digits only: a cast alone would round 12.6, and take 0x10 and 1_000 for numbers."""
+    return f"TRY_CAST(regexp_extract({name(field)}, {text(_DIGITS)}, 1) AS BIGINT)"
+
+
 def _member(member: Member) -> str:
-    return _own(member.column, member.column)
+    """Read a field of an event as the pipeline's decoder does, which rounds halves to even."""
+    column = member.column
+    if column.kind != "decimal":
+        return _own(column, column)
+    scaled = f"round_even(TRY_CAST({name(column.name)} AS DOUBLE) * 1e{column.scale}, 0)"
+    unit = f"CAST(1e-{column.scale} AS DECIMAL({column.scale + 1}, {column.scale}))"
+    whole = f"DECIMAL({MOST_DIGITS - column.scale}, 0)"
+    return f"CAST(TRY_CAST({scaled} AS {whole}) * {unit} AS DECIMAL({MOST_DIGITS}, {column.scale}))"
 
 
 def _time(field: str) -> str:
     """Read a time with or without a zone, which then is UTC, or seconds since the epoch."""
-    seconds = f"TRY_CAST({name(field)} AS BIGINT)"
+    seconds = _integer(field)
     # What is beyond the years that there are must not end the query.
     sound = f"CASE WHEN {seconds} BETWEEN {_LEAST_SECOND} AND {_LAST_SECOND} THEN {seconds} END"
-    text = f"TRY_CAST({name(field)} AS TIMESTAMPTZ)"
-    return f"timezone('UTC', COALESCE({text}, to_timestamp({sound})))"
+    iso = f"TRY_CAST({name(field)} AS TIMESTAMPTZ)"
+    return f"timezone('UTC', COALESCE({iso}, to_timestamp({sound})))"
 
 
 def _first_line(error: Exception) -> str:

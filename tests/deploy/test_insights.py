@@ -14,7 +14,10 @@ import duckdb
 import orjson
 import pytest
 
+from dataflows.decoders import decoder_of
+from dataflows.ecommerce import ECOMMERCE
 from errors import MissingResourceError
+from operators.codes import TextCodes
 from producers.kpl import aggregate
 from producers.records import Record
 from service.cli import run_command
@@ -160,6 +163,65 @@ def test_what_is_no_event_is_counted_and_stops_nothing(sample: Path, tmp_path: P
     assert rows_by_name(insights)["daily_visitors"][0]["events"] == 102
 
 
+def test_a_broken_object_amid_objects_that_are_no_lines_costs_no_others(
+    sample: Path, tmp_path: Path
+):
+    objects = [orjson.dumps(orjson.loads(x), option=orjson.OPT_INDENT_2) for x in as_lines(sample)]
+    objects.insert(2_000, b'{"broken": }')
+    (tmp_path / "archive-1").write_bytes(b"\n".join(objects))
+
+    (reading,) = answer(tmp_path, "here").readings
+
+    assert (reading.broken, reading.records, reading.rejected) == ({}, 5_000, 1)
+
+
+def test_events_behind_many_lines_that_are_none_are_found(sample: Path, tmp_path: Path):
+    lines = [b'{"health": "ok"}'] * 400 + as_lines(sample)[:100]
+    (tmp_path / "archive-1").write_bytes(b"\n".join(lines))
+
+    (reading,) = answer(tmp_path, "here").readings
+
+    assert (reading.records, reading.rejected) == (500, 400)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("user_id", "12.6"),
+        ("user_id", "0x10"),
+        ("user_id", "1_000"),
+        ("user_id", " 7 "),
+        ("user_id", "+7"),
+        ("user_id", "7.0"),
+        ("user_id", 7),
+        ("price", "0.125"),
+        ("price", "0.135"),
+        ("price", "1e2"),
+        ("price", 2.675),
+        ("price", "-3"),
+        ("price", "ten"),
+        ("event_time", "1569888000.5"),
+    ],
+)
+def test_odd_values_are_what_they_are_to_the_pipeline(
+    sample: Path, tmp_path: Path, field: str, value: object
+):
+    event = {**orjson.loads(as_lines(sample)[0]), "event_type": "purchase", field: value}
+    lines = [event] * 1_000 + [orjson.loads(as_lines(sample)[1])]
+    (tmp_path / "archive").write_bytes(b"\n".join(map(orjson.dumps, lines)))
+    decoder = decoder_of(ECOMMERCE, ECOMMERCE.fields, "event_time", TextCodes())
+    decoded = decoder.decode([orjson.dumps(event)], None)
+
+    found = answer(tmp_path, "here")
+
+    (reading,) = found.readings
+    assert reading.rejected == 1_000 * len(decoded.rejected)
+    if not decoded.rejected:
+        cents = 1_000 * int(decoded.columns["price"][0])
+        (minute,) = rows_by_name(found)["trade"]
+        assert minute["revenue"] == pytest.approx(cents / 100, abs=1e-9)
+
+
 def test_a_file_that_breaks_off_is_named_and_all_others_are_read(sample: Path, tmp_path: Path):
     lines = as_lines(sample)
     for number in range(8):
@@ -262,6 +324,58 @@ def test_rows_that_no_question_is_asked_of_are_one_line_and_a_hint(tmp_path: Pat
     assert raised.value.hint
 
 
+def test_where_nothing_can_be_read_the_hint_says_why(sample: Path, tmp_path: Path):
+    whole = gzip.compress(sample.read_bytes())
+    (tmp_path / "cut.csv.gz").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(MissingResourceError) as raised:
+        answer(tmp_path, "here")
+    assert "cut.csv.gz can't be read to its end" in raised.value.hint
+
+    (tmp_path / "cut.csv.gz").unlink()
+    event = {**orjson.loads(as_lines(sample)[0]), "price": "ten"}
+    (tmp_path / "archive").write_bytes(orjson.dumps(event))
+    with pytest.raises(MissingResourceError) as raised:
+        answer(tmp_path, "here")
+    assert "all 1 records of ecommerce_raw" in raised.value.hint
+
+
+def test_visits_and_days_that_go_on_have_no_outcome_yet(delivered: Path, tmp_path: Path):
+    aggregates = delivered / "aggregates"
+    rows = [
+        orjson.loads(line)
+        for line in (aggregates / "journeys.jsonl").read_bytes().split(b"\n")
+        if line
+    ]
+    looked = [row for row in rows if not row["purchases"]]
+    bought = [row for row in rows if row["purchases"]]
+    told = [{**row, "phase": "interim"} for row in rows]
+    (tmp_path / "journeys").write_bytes(b"\n".join(map(orjson.dumps, told)))
+    days = (aggregates / "brands_daily.jsonl").read_bytes().split(b"\n")
+    first = [{**orjson.loads(line), "phase": "final"} for line in days if line]
+    today = [
+        {
+            **row,
+            "row_id": f"{row['row_id']} again",
+            "window_start": row["window_start"].replace("10-01", "10-02"),
+            "revenue": row["revenue"] + 1,
+            "phase": "interim",
+        }
+        for row in first
+    ]
+    (tmp_path / "brands").write_bytes(b"\n".join(map(orjson.dumps, first + today)))
+
+    found = rows_by_name(answer(tmp_path, "here"))
+
+    visits = {row["outcome"]: row["visits"] for row in found["journeys"]}
+    assert visits == {
+        "bought": len({row["user_session"] for row in bought}),
+        "still open": len(
+            {row["user_session"] for row in looked} - {row["user_session"] for row in bought}
+        ),
+    }
+    assert found["movers"] == [], "a day that isn't over is compared with none"
+
+
 # ---- the command --------------------------------------------------------------------------------
 
 
@@ -296,6 +410,19 @@ def test_tables_are_printed_for_people(sample: Path, capsys: pytest.CaptureFixtu
     assert "4,999 records of ecommerce_raw in 1 file" in printed
     assert "Carts that nobody paid for" in printed
     assert "electronics.smartphone" in printed
+
+
+def test_a_narrow_terminal_costs_no_digit(
+    sample: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("COLUMNS", "40")
+    assert run_command(["insights", str(sample)]) == 0
+
+    printed = capsys.readouterr().out
+    assert "…" not in printed
+    (day,) = rows_by_name(answer(sample, "here"))["daily_visitors"]
+    assert f"{day['visitors']:,}" in printed
+    assert f"{day['events']:,}" in printed
 
 
 def test_a_page_is_written_where_it_is_asked_for(

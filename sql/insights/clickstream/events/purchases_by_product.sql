@@ -1,12 +1,12 @@
 -- 3. What is bought
--- Checkouts by product.
+-- Checkouts by product; of some it isn't known which one.
 -- reads: clickstream_events
 -- chart: bars label=product value=purchases
 SELECT
-    product,
+    CASE WHEN product = '' THEN '(unknown)' ELSE product END AS product,
     COUNT(*) AS purchases,
     SUM(amount) AS amount
 FROM clickstream_events
-WHERE event_type = 'checkout' AND product <> ''
-GROUP BY product
-ORDER BY purchases DESC, product
+WHERE event_type = 'checkout'
+GROUP BY 1
+ORDER BY purchases DESC, 1

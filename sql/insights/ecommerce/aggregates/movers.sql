@@ -1,5 +1,5 @@
 -- 7. Movers
--- The brands whose revenue rose and fell most since the day before.
+-- The brands whose revenue rose and fell most since the day before, of days that are over.
 -- reads: ecommerce_brands_daily
 -- chart: movers label=brand value=change by=day
 WITH daily AS (
@@ -8,7 +8,7 @@ WITH daily AS (
         brand,
         revenue
     FROM ecommerce_brands_daily
-    WHERE purchases > 0
+    WHERE purchases > 0 AND phase = 'final'
 ),
 
 sides AS (
