@@ -140,7 +140,8 @@ class Converting:
 
     Args:
         domain: Whose events it holds: its name, or a file.
-        time: Which of the domain's times is the event time; None for its first.
+        time: Which of the domain's times is the event time, which no event can be without; None
+            for its first.
         source: The archive's URL.
         target: Where Parquet goes: `s3://BUCKET/PREFIX` or `file:///DIRECTORY`.
         settings: All settings.
@@ -284,9 +285,9 @@ def _time(domain: Domain, time: str | None) -> str:
         msg = f"events of {domain.name} are lines of text, which have no columns"
         raise SettingsError(msg, hint="archives of JSON and CSV can be converted")
     chosen = time or domain.time_choices[0]
-    if chosen not in domain.own_times:
-        msg = f"events of {domain.name} have no time {chosen!r} of their own"
-        raise SettingsError(msg, hint=f"--time: {', '.join(domain.own_times)}")
+    if chosen not in domain.time_choices:
+        msg = f"events of {domain.name} have no time {chosen!r}"
+        raise SettingsError(msg, hint=f"--time: {', '.join(domain.time_choices)}")
     return chosen
 
 

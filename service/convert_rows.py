@@ -13,10 +13,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
+import numpy as np
 
 from dataflows.domain import Domain
 from operators.codes import TextCodes
-from operators.decode import Decoder
+from operators.decode import ARRIVAL, Decoder
 from operators.event_time import iso_time, parse_times
 
 _NULL = (b"", b"null")
@@ -31,7 +32,7 @@ class RowMaker:
 
     Args:
         domain: Whose, written in JSON.
-        time: Which of their times an event can't be without.
+        time: Which of their times an event can't be without; `ARRIVAL` for none.
 
     Attributes:
         tree: The columns; a struct is a tree of its own.
@@ -40,6 +41,7 @@ class RowMaker:
     def __init__(self, domain: Domain, time: str) -> None:
         self._texts = TextCodes()
         self._decoder = Decoder(domain.fields, time, self._texts)
+        self._arrives = time == ARRIVAL
         self._times = [tuple(own.split(".")) for own in domain.own_times]
         self.tree: Tree = {}
         for path in (*self._times, *(field.steps for field in domain.fields)):
@@ -50,7 +52,9 @@ class RowMaker:
         self, payloads: Sequence[bytes]
     ) -> tuple[list[Mapping[str, Any]], Iterable[tuple[int, str, str, bytes]]]:
         """Return the events in some payloads, and what is none: its place, why, and its bytes."""
-        decoded = self._decoder.decode(payloads, None)
+        # Rows have the times that events have; when they arrived is told by folders.
+        arrivals = np.zeros(len(payloads), np.int64) if self._arrives else None
+        decoded = self._decoder.decode(payloads, arrivals)
         bad = set(decoded.bad_rows.tolist())
         rows = [
             self._values(self.tree, self._decode(decoded.payload_of(row, payloads)), ())

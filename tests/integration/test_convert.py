@@ -16,8 +16,10 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
+from dataflows.clickstream import CLICKSTREAM
 from dataflows.ecommerce import ECOMMERCE
 from dataflows.wiki import WIKI
+from operators.decode import ARRIVAL
 from producers.kpl import aggregate
 from producers.records import Record as ToWrite
 from service import convert
@@ -254,21 +256,30 @@ def test_values_stay_as_they_stood_and_seconds_become_times() -> None:
     }
 
 
+def test_events_without_a_time_of_their_own_keep_what_they_have_and_get_none() -> None:
+    maker = RowMaker(CLICKSTREAM, ARRIVAL)
+    click = {"customerId": "7", "event": {"type": "search", "product": "", "amount": 60}}
+    (row,), rejected = maker.rows([json.dumps(click).encode(), b"{"])
+    assert (row["customerId"], row["timestamp"]) == ("7", None)
+    assert row["event"] == {"type": "search", "product": "", "amount": "60"}
+    assert [reason for _, reason, _, _ in rejected] == ["not_json"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
         (("access_logs", "raw/", "to/"), "lines of text"),
-        (("clickstream", "raw/", "to/"), "no time 'arrival'"),
+        (("ecommerce", "raw/", "to/", "--time", "noon"), "have no time 'noon'"),
         (("ecommerce", "raw/", "raw/parquet/"), "lies in"),
         (("ecommerce", "nowhere/", "to/"), "there is no file or directory"),
     ],
 )
 def test_what_makes_no_sense_is_refused(
-    kinewax: CommandLine, tmp_path: Path, arguments: tuple[str, str, str], said: str
+    kinewax: CommandLine, tmp_path: Path, arguments: tuple[str, ...], said: str
 ) -> None:
     archived(stream_of(Random(3), shards=1, minutes=5), tmp_path / "raw")
-    domain, *places = arguments
+    domain, *places = arguments[:3]
     urls = [f"file://{tmp_path}/{place}" for place in places]
-    ended = kinewax.run("convert", domain, *urls)
+    ended = kinewax.run("convert", domain, *urls, *arguments[3:])
     assert ended.returncode in (2, 3)
     assert said in ended.stderr
