@@ -3,10 +3,10 @@
 Each object of an archive becomes one Parquet object, in Hive's folders of the hour at which its
 records arrived and under a name made of its own:
 
-    p_year=2026/p_month=11/p_day=22/p_hour=10/shop-1-2026-11-22-10-15-30-<uuid>.<digest>.parquet
+    p_year=2026/p_month=11/p_day=22/p_hour=10/raw.2026.11.22.10.shop-1-<time>-<uuid>!<digest>.parquet
 
-Where a key tells no hour, folders go only as far as it tells. Order and arrival times stay, so the
-converted archive replays as its source does.
+Where a key tells no hour, folders go only as far as it tells. A name begins with the whole key, so
+objects that arrived together keep their order, and the archive replays as its source does.
 
 Guarantee: a Parquet object is there whole or not at all, and has all events of its source. Done
 again, everything has the same name and content. An object that can't be read to its end is named
@@ -51,7 +51,8 @@ from sources.archive.stores import EMPTY, ObjectError, Store
 GROUP_BYTES = 16 * 1024 * 1024
 """So many bytes of JSON make a group of rows."""
 
-_NAME_BYTES = 6
+_DIGEST_BYTES = 6
+_MOST_NAME_BYTES = 200  # of the 255 that a file's name may have
 _SUFFIXES = (
     *(".gz", ".gzip", ".zip", ".zst", ".zstd"),
     *(".csv", ".json", ".jsonl", ".ndjson", ".txt", ".log", ".parquet"),
@@ -166,7 +167,7 @@ class Converting:
     ) -> None:
         self._domain = find_domain(domain)
         chosen = _time(self._domain, time)
-        if _slashed(target).startswith(_slashed(source)):
+        if _lies_in(target, source):
             msg = f"{target} lies in {source}: converted again, it would be converted, too"
             raise SettingsError(msg, hint="name another prefix")
         self._rows = RowMaker(self._domain, chosen)
@@ -270,11 +271,13 @@ def folders_of(period: Period | None) -> str:
 
 
 def name_of(key: str) -> str:
-    """Return what an object's Parquet is called: as the object, and unlike any other's."""
-    name = key.rpartition("/")[2]
+    """Return what an object's Parquet is called: as its key, so in its order, and like no other."""
+    name = key
     while suffix := next((one for one in _SUFFIXES if name.lower().endswith(one)), ""):
         name = name[: -len(suffix)]
-    return f"{name}.{blake2b(key.encode(), digest_size=_NAME_BYTES).hexdigest()}"
+    # A dot comes next before a slash, an exclamation mark before all else that keys are made of.
+    name = name.replace("/", ".").encode()[:_MOST_NAME_BYTES].decode(errors="ignore")
+    return f"{name}!{blake2b(key.encode(), digest_size=_DIGEST_BYTES).hexdigest()}"
 
 
 # ---- parts --------------------------------------------------------------------------------------
@@ -302,6 +305,16 @@ def _listed(url: str, settings: Settings, aws: Aws) -> tuple[Store, Listing]:
         msg = f"there is no object to read in {url}"
         raise MissingResourceError(msg, hint="check the prefix")
     return store, found
+
+
+def _lies_in(target: str, source: str) -> bool:
+    """Tell whether what is written would be read again, by another run."""
+    if target.startswith(S3) and source.startswith(S3):
+        return _slashed(target).startswith(layout_of(source).prefix)
+    if target.startswith(FILE) and source.startswith(FILE):
+        inner, outer = (Path(unquote(url.removeprefix(FILE))).resolve() for url in (target, source))
+        return inner.is_relative_to(outer)
+    return False
 
 
 def _target(url: str, settings: Settings, aws: Aws) -> Target:

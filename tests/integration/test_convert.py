@@ -14,6 +14,8 @@ from random import Random
 
 import pyarrow as pa
 import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
 from pyarrow import parquet
 
 from dataflows.clickstream import CLICKSTREAM
@@ -178,7 +180,7 @@ def test_bad_objects_leave_nothing_and_bad_records_cost_no_others_and_again_chan
     assert [name.partition("s-1-2026-11-22-10-")[2][:7] for name in sorted(names)] == [
         "16-30-b", "19-30-e", "15-30-a", "16-30-b",
     ]  # fmt: skip
-    letters = [key for key in seen[0] if "/_s-1" in key]
+    letters = [key for key in seen[0] if "/_raw." in key]
     content = s3.get_object(Bucket=bucket, Key=letters[0])["Body"].read()
     letter, _ = map(json.loads, content.splitlines())
     assert letter["payload"] == '{"user_id": "x"}'
@@ -235,7 +237,40 @@ def test_folders_go_as_far_as_a_key_tells_and_tell_the_same_again(key: str, fold
 def test_objects_of_one_name_in_two_folders_have_two_names() -> None:
     keys = ["a/x.json.gz", "b/x.json.gz", "a/x.csv"]
     assert len({convert.name_of(key) for key in keys}) == 3
-    assert all(convert.name_of(key).startswith("x.") for key in keys)
+    assert [convert.name_of(key).partition("!")[0] for key in keys] == ["a.x", "b.x", "a.x"]
+
+
+@given(st.text("a1-/", max_size=4), st.text("a1-/", max_size=4))
+def test_names_have_the_order_of_keys(one: str, other: str) -> None:
+    assume(one != other)
+    first, second = sorted(["raw/" + one, "raw/" + other])
+    assert convert.name_of(first) < convert.name_of(second)
+
+
+def test_a_long_key_makes_a_name_that_a_file_can_have() -> None:
+    keys = [f"raw/{'é' * 120}/{number}.json" for number in range(2)]
+    names = [convert.name_of(key) for key in keys]
+    assert len(set(names)) == 2
+    assert all(len(f".{name}.parquet.part".encode()) <= 255 for name in names)
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "inside"),
+    [
+        ("s3://b/raw/", "s3://b/raw/parquet/", True),
+        ("s3://b/raw", "s3://b/raw-parquet/", True),  # a prefix is plain text
+        ("s3://b/raw/", "s3://b/raw-parquet", False),
+        ("s3://b/raw/", "s3://b/raw", True),
+        ("s3://b/raw/!{timestamp:yyyy}/", "s3://b/raw/parquet/", True),
+        ("s3://b/", "s3://c/", False),
+        ("file:///d/raw", "file:///d/x/../raw/pq", True),
+        ("file:///d/my in", "file:///d/my%20in/pq", True),
+        ("file:///d/raw", "file:///d/raw-parquet/", False),
+        ("file:///d/raw", "s3://d/raw/", False),
+    ],
+)
+def test_a_place_inside_the_source_is_seen(source: str, target: str, inside: bool) -> None:
+    assert convert._lies_in(target, source) is inside
 
 
 def test_values_stay_as_they_stood_and_seconds_become_times() -> None:
