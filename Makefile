@@ -68,7 +68,7 @@ bench: $(READY) ## Measure a case and write bench/results/CASE.json (CASE=seed_j
 
 docs: $(READY) ## Write docs/reference/, boards and the warehouse's SQL from the declarations in the code
 	@$(BIN)/python docs/generate.py
-	@$(BIN)/python deploy/generate.py
+	@$(BIN)/python -m deploy.generate
 
 audit: $(SCANNERS) ## Ask for known holes of the packages in the locks (needs the network)
 	@for lock in requirements.lock requirements-dev.lock; do echo "$$lock"; \

@@ -68,6 +68,12 @@ class UnreadableInputError(KinewaxError):
     exit_code = 4
 
 
+class StoppedError(KinewaxError):
+    """A replay was told to stop before it had read its archive; what was read is accounted for."""
+
+    exit_code = 75
+
+
 class DifferenceError(KinewaxError):
     """A replay is done, but differs from the live run by more than that run's late events."""
 

@@ -102,6 +102,15 @@ class Summary:
         }
 
 
+def last_run(directory: Path) -> Mapping[str, Any] | None:
+    """Return the summary of the run that wrote to a directory; None where none has ended there."""
+    try:
+        found = orjson.loads((directory / SUMMARY_NAME).read_bytes())
+    except (OSError, orjson.JSONDecodeError):
+        return None
+    return found if isinstance(found, dict) else None
+
+
 def sums(snapshots: Iterable[Snapshot]) -> dict[str, int]:
     """Sum the ledgers of a store, or of a share of one.
 

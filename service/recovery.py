@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
-from errors import LayoutError, SettingsError
+from errors import KinewaxError, LayoutError, SettingsError
 from service import layout, snapshots
 from service.layout import Fields, Layout
 
@@ -46,11 +46,22 @@ def open_store(directory: Path | None) -> Iterator[Path]:
             msg = f"{path}: another kinewax runs on this recovery directory"
             hint = "stop it, or give each run a --recovery directory of its own"
             raise SettingsError(msg, hint=hint) from error
-        yield path
+        with _in_words(path):
+            yield path
     finally:
         os.close(descriptor)
         if temporary:
             shutil.rmtree(path, ignore_errors=True)
+
+
+@contextmanager
+def _in_words(path: Path) -> Iterator[None]:
+    """Say which store it is that SQLite can't read or write."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        msg = f"{path}: {error} (recovery store)"
+        raise KinewaxError(msg, hint="see that its disk has room and is sound") from error
 
 
 def prepare(

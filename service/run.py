@@ -97,6 +97,7 @@ def run(
         runtime = settings.runtime
         watching: AbstractContextManager[object] = nullcontext()
         copying: AbstractContextManager[object] = nullcontext()
+        listed = 0
         if runtime.snapshots and replay is None:
             copies = Copies(open_shelf(runtime.snapshots, Aws(settings.aws)), now_us)
             _fetch(copies, store)
@@ -109,6 +110,9 @@ def run(
             )
             job = replace(job, replay=replay)
             fields = _check_names(job)
+            if store_layout.read(store) is None:
+                _spare_others(job, replay)
+            listed = len(listing.objects)
             watching = ReplayProgress(listing, Path(replay.board), Path(scratch), console)
         pods = None
         if settings.cluster.pods and replay is None:
@@ -133,7 +137,7 @@ def run(
                 "drained": facts.drained,
                 "usage": facts.usage,
                 **({"references": facts.references} if facts.references else {}),
-                **({} if replay is None else {"replay": _facts_of(replay, store)}),
+                **({} if replay is None else {"replay": _facts_of(replay, listed, store)}),
                 **({} if pods is None else {"pod": settings.cluster.index}),
             },
         )
@@ -202,16 +206,43 @@ def _fingerprint(job: Job) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
-def _facts_of(replay: Replay, store: Path) -> dict[str, object]:
+def _spare_others(job: Job, replay: Replay) -> None:
+    """Refuse to empty a directory in which others' results are; a replay's own are made anew.
+
+    Raises:
+        SettingsError: Another run has written there.
+    """
+    directory = endpoints.file_directory(job.settings.sinks)
+    summary = None if directory is None else ledger.last_run(directory)
+    if summary is None:
+        return
+    was = summary.get("run", {})
+    own = (job.label, job.source.rstrip("/"), *_range(replay))
+    span = was.get("replay", {"from": "", "to": ""})
+    others = (summary.get("domain"), str(was.get("source")).rstrip("/"), span["from"], span["to"])
+    if others != own:
+        what = "a replay" if "replay" in was else "a run"
+        msg = f"{directory} holds what {what} of {summary.get('domain')} from {others[1]} wrote"
+        raise SettingsError(msg, hint="name another directory in --sinks, or remove this one first")
+
+
+def _range(replay: Replay) -> tuple[str | None, str | None]:
+    from_us, to_us = replay.from_us, replay.to_us
+    return None if from_us is None else _iso(from_us), None if to_us is None else _iso(to_us)
+
+
+def _facts_of(replay: Replay, listed: int, store: Path) -> dict[str, object]:
     """Return what a replay's summary says beyond the ledger."""
+    begin, end = _range(replay)
     unreadable = [
         {"object": name, "reason": reason, "detail": detail}
         for snapshot in snapshots.latest(store)
         for name, reason, detail in snapshot.state.get("slot", {}).get("unreadable", ())
     ]
     return {
-        "from": None if replay.from_us is None else _iso(replay.from_us),
-        "to": None if replay.to_us is None else _iso(replay.to_us),
+        "from": begin,
+        "to": end,
+        "objects": listed,
         "notify": replay.notify,
         "processing_time": replay.processing_time,
         "unreadable": sorted(unreadable, key=lambda one: str(one["object"])),

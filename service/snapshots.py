@@ -29,6 +29,8 @@ from typing import Any
 
 from bytewax.recovery import init_db_dir
 
+from errors import KinewaxError
+
 _FIRST_EPOCH = 1
 _COUNT = "SELECT part_count FROM parts"
 BUSY_SECONDS = 5.0
@@ -84,7 +86,13 @@ def create(directory: Path, files: int, pod: int = 0, pods: int = 1) -> None:
     fresh = directory / ".new"
     shutil.rmtree(fresh, ignore_errors=True)
     fresh.mkdir(parents=True, mode=0o700)
-    init_db_dir(fresh, files)  # type: ignore[no-untyped-call]
+    try:
+        init_db_dir(fresh, files)  # type: ignore[no-untyped-call]
+    except BaseException as error:
+        if isinstance(error, Exception | KeyboardInterrupt | SystemExit):
+            raise
+        msg = f"can't make a recovery store in {directory}"  # the engine's panic is none of these
+        raise KinewaxError(msg, hint="see that its disk has room and can be written") from error
     for path in part_files(directory):
         path.unlink()
     for path in part_files(fresh):

@@ -11,12 +11,19 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated
+from urllib.parse import unquote
 
 import orjson
 import typer
 from rich.console import Console
 
-from errors import DifferenceError, MissingResourceError, SettingsError, UnreadableInputError
+from errors import (
+    DifferenceError,
+    MissingResourceError,
+    SettingsError,
+    StoppedError,
+    UnreadableInputError,
+)
 from service import archives, endpoints, ledger
 from service.archives import Replay
 from service.aws import Aws
@@ -92,7 +99,8 @@ def replay(
     """Run a domain over archived events; repeated, it changes nothing. Nobody is notified.
 
     Exit 4 means that it is done, but that the objects named in the summary could not be read; exit
-    5 that it differs from the live run (--against) by more than that run's late events.
+    5 that it differs from the live run (--against) by more than that run's late events; exit 75
+    that it was told to stop before its end.
     """
     given = {
         "sinks.to": ("--sinks", _joined(sinks)),
@@ -144,7 +152,7 @@ def replay(
             replay=chosen,
             console=None if quiet else console,
         )
-        if live is not None:
+        if live is not None and not _unread(summary):
             job = Job(domain, url, loaded.settings, replay=chosen)
             comparison, summary = _compared(job, live, summary)
     if as_json:
@@ -153,7 +161,7 @@ def replay(
         show(summary, console)
         for line in comparison.lines() if comparison else ():
             console.print(line, highlight=False, soft_wrap=True)
-    _judge(summary)
+    _judge(summary, goes_on=recovery is not None)
     if comparison is not None and comparison.total.unexplained:
         msg = f"{comparison.total.unexplained:,} rows and incidents differ from the live run's"
         raise DifferenceError(msg, hint="`run.replay.against` of the summary has examples")
@@ -179,9 +187,9 @@ def _somewhere(loaded: Loaded, *, wanted: bool) -> Iterator[Loaded]:
 
 def _outputs_of(against: str, loaded: Loaded) -> Outputs:
     """Return what a live run wrote, once it is clear that there is something."""
-    url = against if "://" in against else f"file://{Path(against).absolute()}"
+    url = against if "://" in against else Path(against).absolute().as_uri()
     own = endpoints.file_directory(loaded.settings.sinks)
-    if own is not None and url.rstrip("/") == own.as_uri():
+    if own is not None and _is_in(own, url):
         msg = f"the replay would write over what it is compared with, in {own}"
         raise SettingsError(msg, hint="name another directory in --sinks")
     outputs = Outputs(url, loaded.settings, Aws(loaded.settings.aws))
@@ -189,6 +197,12 @@ def _outputs_of(against: str, loaded: Loaded) -> Outputs:
         msg = f"{url} holds no rows and no incidents of a run"
         raise MissingResourceError(msg, hint="name what the live run's sinks wrote to")
     return outputs
+
+
+def _is_in(directory: Path, url: str) -> bool:
+    if not url.startswith(archives.FILE):
+        return False
+    return Path(unquote(url.removeprefix(archives.FILE))).resolve() == directory.resolve()
 
 
 def _compared(job: Job, live: Outputs, summary: Summary) -> tuple[Comparison, Summary]:
@@ -203,10 +217,23 @@ def _compared(job: Job, live: Outputs, summary: Summary) -> tuple[Comparison, Su
     return comparison, summary
 
 
-def _judge(summary: Summary) -> None:
+def _unread(summary: Summary) -> int:
+    """Return how many objects a replay that was told to stop has not read to their ends."""
+    if not summary.run["drained"]:
+        return 0
+    read = ("objects", "objects_unreadable")
+    listed: int = summary.run["replay"]["objects"]
+    return listed - sum(summary.ledger.get(name, 0) for name in read)
+
+
+def _judge(summary: Summary, *, goes_on: bool) -> None:
     """Say by the exit code whether all was read and all is accounted for."""
     if not summary.balanced:
         raise typer.Exit(1)
+    if unread := _unread(summary):
+        msg = f"stopped with {unread:,} of {summary.run['replay']['objects']:,} objects unread"
+        hint = "the same command goes on" if goes_on else "with --recovery DIR it could go on"
+        raise StoppedError(msg, hint=hint)
     unreadable = summary.run["replay"]["unreadable"]
     count = summary.ledger.get("objects_unreadable", 0)
     if count:

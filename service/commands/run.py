@@ -135,6 +135,15 @@ def show(summary: Summary, console: Console) -> None:
         if count:
             table.add_row(name, f"{count:,}")
     console.print(table)
+    counts = summary.ledger
+    rejected = {name: n for name, n in counts.items() if name.startswith("rejected.") and n}
+    if rejected and not counts.get("events"):
+        most = max(rejected, key=lambda name: rejected[name])
+        console.print(
+            f"no record was an event, most for {most}: see the dead letters; is --time right?",
+            style="yellow",
+            soft_wrap=True,
+        )
     for identity in summary.identities:
         if not identity.balanced:
             console.print(f"NOT BALANCED by {identity.difference:,}: {identity.name}", style="red")

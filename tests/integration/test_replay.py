@@ -317,3 +317,62 @@ def test_a_replay_into_the_table_tells_nobody_now_or_later_and_changes_nothing_a
         StreamName=stream, ShardId=shard["ShardId"], ShardIteratorType="TRIM_HORIZON"
     )["ShardIterator"]
     assert kinesis.get_records(ShardIterator=iterator)["Records"] == []
+
+
+def test_a_replay_that_is_stopped_says_so_compares_nothing_and_goes_on(
+    kinewax: Callable[..., Service], tmp_path: Path
+) -> None:
+    objects, events = archive_of(minutes=10, a_minute=60)
+    url = written(tmp_path / "archive", objects)
+    live, out, store = tmp_path / "live", tmp_path / "out", tmp_path / "store"
+    finished(kinewax(*replayed(url, live)))
+    against = ("--against", str(live), "--recovery", str(store))
+    slow = ("--speed", "20x", "--epoch-interval", "200ms")
+    service = kinewax(*replayed(url, out, *against, *slow))
+    wait_until(lambda: f"of {len(objects)} objects" in service.log.read_text(), "it has begun")
+    assert service.process is not None
+    service.process.send_signal(signal.SIGTERM)
+
+    said = finished(service, 75)
+    assert f"of {len(objects)} objects unread" in said
+    assert "differ" not in said
+    assert summary(out)["run"]["drained"]
+    assert summary(out)["ledger"]["events"] < len(events)
+
+    said = finished(kinewax(*replayed(url, out, *against)))
+    assert "are the same" in said
+    assert summary(out)["ledger"]["events"] == len(events)
+
+
+def test_results_of_another_run_are_not_written_over(
+    kinewax: Callable[..., Service], tmp_path: Path
+) -> None:
+    objects, _ = archive_of(minutes=2, a_minute=60)
+    url = written(tmp_path / "archive", objects)
+    out = tmp_path / "my out"
+    to = ("--sinks", out.as_uri())
+    events = tmp_path / "events.jsonl"
+    events.write_bytes(b"".join(map(gzip.decompress, objects.values())))
+    finished(kinewax("run", "ecommerce", "--source", events.as_uri(), *to))
+    before = results(out)
+
+    said = finished(kinewax("replay", "ecommerce", url, *to), 2)
+    assert f"holds what a run of ecommerce from {events.as_uri()} wrote" in said
+    other = tmp_path / "other"
+    finished(kinewax(*replayed(url, other, "--to", "2026-11-22T10:01:00Z")))
+    assert "holds what a replay" in finished(kinewax(*replayed(url, other)), 2)
+    same = ("--against", f"{tmp_path}/other/../my out")
+    assert "write over" in finished(kinewax("replay", "ecommerce", url, *to, *same), 2)
+
+    assert results(out) == before
+    finished(kinewax(*replayed(url.rstrip("/"), other, "--to", "2026-11-22T10:01:00Z")))
+
+
+def test_an_archive_in_which_nothing_is_an_event_has_a_hint(
+    kinewax: Callable[..., Service], tmp_path: Path
+) -> None:
+    lines = [json.dumps({"event_time": "2019-10-01 00:00:00 UTC", "user_id": "1"})] * 3
+    url = written(tmp_path / "archive", {"a.json": "\n".join(lines).encode()})
+    said = finished(kinewax(*replayed(url, tmp_path / "out")))
+    assert "no record was an event, most for rejected.missing_field" in said
+    assert "is --time right?" in said

@@ -1,5 +1,5 @@
 -- 9. How visits end
--- Of all visits: who bought, who left something in the cart, who only looked, and who is still there.
+-- Of all visits: who bought, who left something in the cart, and who only looked.
 -- reads: ecommerce_journeys
 -- chart: bars label=outcome value=visits
 WITH visits AS (

@@ -1,5 +1,5 @@
 -- 7. Movers
--- The brands whose revenue rose and fell most since the day before, of days that are over.
+-- The brands whose revenue rose and fell most since the day before.
 -- reads: ecommerce_brands_daily
 -- chart: movers label=brand value=change by=day
 WITH daily AS (
