@@ -35,10 +35,10 @@ def tables(every_rows: Sequence[Rows], every_events: Sequence[Events]) -> Iterat
     """Yield the statements that create the database and its tables."""
     yield f"CREATE DATABASE IF NOT EXISTS {DATABASE}"
     for rows in every_rows:
-        columns = [f"{one.name} {_stored(one)}" for one in rows.columns]
+        columns = [f"{_ddl(one.name)} {_stored(one)}" for one in rows.columns]
         yield _external(rows.name, columns, f"{rows.domain}-aggregates")
     for events in every_events:
-        columns = [f"{name.lower()} {stored_type(events, name)}" for name in events.fields]
+        columns = [f"{_ddl(name)} {stored_type(events, name)}" for name in events.fields]
         yield _external(events.raw, columns, f"{events.domain}-raw")
 
 
@@ -53,7 +53,7 @@ def hive_tables(
     """
     for events in every_events:
         own = replace(events, raw=f"{events.domain}_parquet", view=f"{events.domain}_converted")
-        columns = [f"{name.lower()} {stored_type(own, name)}" for name in own.fields]
+        columns = [f"{_ddl(name)} {stored_type(own, name)}" for name in own.fields]
         yield _foldered(own.raw, columns, f"{own.domain}-parquet", tuple(_FOLDERS), _PARQUET_FORMAT)
         yield _view(own, tuple(_FOLDERS))
     for events in every_events:
@@ -65,7 +65,7 @@ def hive_tables(
                 view=f"{events.domain}_from_csv",
                 times=tuple(name for name in events.times if name in names),
             )
-            columns = [f"{name} string" for name in names]
+            columns = [f"{_ddl(name)} string" for name in names]
             yield _foldered(
                 own.raw, columns, f"{own.domain}-csv", _MONTHS, _CSV_FORMAT, header_lines=1
             )
@@ -105,7 +105,7 @@ def _external(name: str, columns: Sequence[str], prefix: str) -> str:
     return (
         f"CREATE EXTERNAL TABLE IF NOT EXISTS {DATABASE}.{name} (\n    "
         + ",\n    ".join(columns)
-        + f"\n)\nPARTITIONED BY ({PARTITION} string)\n"
+        + f"\n)\nPARTITIONED BY ({_ddl(PARTITION)} string)\n"
         f"ROW FORMAT SERDE '{_SERDE}'\n"
         "WITH SERDEPROPERTIES ('ignore.malformed.json' = 'true')\n"
         f"LOCATION '{location}'\n"
@@ -136,7 +136,7 @@ def _foldered(
     return (
         f"CREATE EXTERNAL TABLE IF NOT EXISTS {DATABASE}.{name} (\n    "
         + ",\n    ".join(columns)
-        + f"\n)\nPARTITIONED BY ({', '.join(f'{folder} int' for folder in folders)})\n"
+        + f"\n)\nPARTITIONED BY ({', '.join(f'{_ddl(one)} int' for one in folders)})\n"
         f"{stored_as}\n"
         f"LOCATION '{location}'\n"
         f"TBLPROPERTIES (\n    {written}\n)"
@@ -144,6 +144,11 @@ def _foldered(
 
 
 # ---- columns ------------------------------------------------------------------------------------
+
+
+def _ddl(name: str) -> str:
+    """Write a column's name in a table: words are reserved there that aren't in a query (`views`)."""
+    return f"`{name.lower()}`"
 
 
 def _stored(column: Column) -> str:

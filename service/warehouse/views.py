@@ -7,7 +7,7 @@ and MOD(..., 7) makes both 0.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 from service.warehouse.tables import Aggregate, Column, Events, Member, Rows
 
@@ -85,8 +85,7 @@ def typed(
     columns = [_filled(one.column) for one in events.members]
     needed = [f"{column.name} IS NOT NULL" for column in events.required]
     if events.times:
-        times = ", ".join(time(name) for name in events.times)
-        inner.insert(0, f"COALESCE({times}) AS event_at")
+        inner.insert(0, _named(_first([time(name) for name in events.times]), "event_at"))
         needed.insert(0, "event_at IS NOT NULL")
         columns = [
             "event_at",
@@ -105,6 +104,11 @@ FROM (
     FROM {schema}{events.raw} AS stored
 ) AS told
 WHERE {" AND ".join(needed)}"""
+
+
+def _first(expressions: Sequence[str]) -> str:
+    """The first that isn't null; Trino takes no COALESCE of one."""
+    return expressions[0] if len(expressions) == 1 else f"COALESCE({', '.join(expressions)})"
 
 
 def _filled(column: Column) -> str:
