@@ -6,7 +6,8 @@
 - Tables of an archive in Hive's folders (`kinewax convert`, and CSV as the shop's files lie) have
   a partition for each folder, `p_year=` and so on, projected as numbers.
 - Events are read as texts and cast one by one in the view (TRY_CAST): a bad value is null, and an
-  event that lacks what it can't be without isn't in the view.
+  event that lacks what it can't be without isn't in the view. Times without an offset are taken to
+  be in the session's zone, which in Athena is UTC.
 - Views have times in milliseconds, which Athena keeps; rows are ranked by the text of
   `emitted_at`, which has microseconds: without its Z such texts are in the order of their times.
 """
@@ -147,7 +148,7 @@ def _foldered(
 
 
 def _ddl(name: str) -> str:
-    """Write a column's name in a table: words are reserved there that aren't in a query (`views`)."""
+    """Write a column's name in a table: more words are reserved there than in queries (`views`)."""
     return f"`{name.lower()}`"
 
 
@@ -194,5 +195,9 @@ def _read(member: Member) -> str:
 
 
 def _time(field: str) -> str:
-    """Read `2019-10-01 00:00:00 UTC` and `2019-10-01T00:00:00.5` alike, to the second."""
-    return f"TRY_CAST(REPLACE(SUBSTR({field.lower()}, 1, 19), 'T', ' ') AS TIMESTAMP)"
+    """Read `2019-10-01 00:00:00 UTC` and ISO 8601, to the millisecond; without an offset it is UTC.
+
+    What is no time is null: FROM_ISO8601_TIMESTAMP alone would end the query.
+    """
+    text = f"REPLACE(REPLACE(TRIM({field.lower()}), ' UTC', 'Z'), ' ', 'T')"
+    return f"CAST(TRY(FROM_ISO8601_TIMESTAMP({text})) AT TIME ZONE 'UTC' AS TIMESTAMP)"

@@ -21,6 +21,7 @@ BUCKET = "s3://BUCKET/"
 
 def create(connection: duckdb.DuckDBPyConnection, tables: str, views: str, bucket: Path) -> None:
     """Create what both scripts of deploy/athena/ declare, over a directory for the bucket."""
+    connection.execute("SET TimeZone = 'UTC'")  # Athena's sessions are
     connection.execute("CREATE SCHEMA kinewax")
     for statement in sqlglot.parse(tables, read="athena", error_level=sqlglot.ErrorLevel.RAISE):
         if isinstance(statement, exp.Create) and statement.kind == "TABLE":

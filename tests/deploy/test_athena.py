@@ -16,6 +16,7 @@ import pytest
 import sqlglot
 from sqlglot import exp
 
+from operators.event_time import parse_times
 from service.insights.queries import questions
 from tests.deploy.athena_shim import create, location_of, on_duckdb, partitions_of
 from tests.deploy.expectations import answers_of
@@ -86,6 +87,32 @@ def test_an_event_that_is_none_is_left_out_and_stops_nothing(athena: Asker, tmp_
     assert (event["user_id"], str(event["day"]), event["weekday"]) == (1, "2019-10-06", 0)
     assert str(event["price"]) == "10.05"
     assert event["delivered_on"] == "2026/11/23"
+
+
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [
+        ("2019-11-01 00:00:00 UTC", "2019-11-01 00:00:00"),
+        ("2019-11-01T00:00:00Z", "2019-11-01 00:00:00"),
+        ("2019-11-01T00:00:00", "2019-11-01 00:00:00"),
+        ("2019-11-01T00:00:00+02:00", "2019-10-31 22:00:00"),
+        ("2019-11-01 00:00:00.250-05:30", "2019-11-01 05:30:00.250000"),
+        ("2019-11-01", "2019-11-01 00:00:00"),
+    ],
+)
+def test_a_time_is_read_in_utc_whatever_its_offset(
+    athena: Asker, tmp_path: Path, written: str, read: str
+):
+    event = {"event_time": written, "event_type": "view", "price": "1", "user_id": "1"}
+    deliver(tmp_path, "ecommerce-raw", orjson.dumps(event))
+
+    (found,) = athena("SELECT event_at FROM ecommerce_events")
+
+    assert str(found["event_at"]) == read
+    # What the view says is what the service makes of such a text.
+    ((time_us,), (good,)) = parse_times([written])
+    assert good
+    assert datetime.fromtimestamp(time_us / 1e6, UTC).replace(tzinfo=None) == found["event_at"]
 
 
 def test_of_rows_with_one_id_the_one_emitted_last_is_seen(
