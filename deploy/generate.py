@@ -73,6 +73,10 @@ def files() -> dict[str, str]:
             athena.hive_tables(EVENTS, CSV_COLUMNS),
         ),
         "athena/views.sql": _script("The views that queries read.", athena.views(ROWS, EVENTS)),
+        "athena/period.sql": _script(
+            "The views over some days of delivery: put yours in place of FIRST_DAY and LAST_DAY.",
+            athena.period_views(ROWS, EVENTS),
+        ),
     }
 
 

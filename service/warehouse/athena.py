@@ -17,11 +17,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from service.warehouse.tables import MOST_DIGITS, Column, Events, Member, Rows
+from service.warehouse.tables import MOST_DIGITS, Aggregate, Column, Events, Member, Rows
 from service.warehouse.views import latest, typed
 
 DATABASE = "kinewax"
 PARTITION = "delivered_on"
+PERIOD_DATABASE, FIRST_DAY, LAST_DAY = "kinewax_period", "FIRST_DAY", "LAST_DAY"
+"""To be replaced by who wants the views of some days, as BUCKET is."""
 
 _SERDE = "org.openx.data.jsonserde.JsonSerDe"
 _FIRST_DAY = "2026/01/01"
@@ -75,14 +77,41 @@ def hive_tables(
 
 def views(every_rows: Sequence[Rows], every_events: Sequence[Events]) -> Iterator[str]:
     """Yield the statements that create the views."""
-    schema = f"{DATABASE}."
     for rows in every_rows:
         for aggregate in rows.aggregates:
-            select = latest(
-                rows, aggregate, schema=schema, read=_cast, newest="REPLACE(emitted_at, 'Z', '')"
-            )
-            yield f"CREATE OR REPLACE VIEW {schema}{aggregate.view} AS\n{select}"
+            yield _latest_view(DATABASE, rows, aggregate)
     yield from (_view(events, (PARTITION,)) for events in every_events)
+
+
+def period_views(every_rows: Sequence[Rows], every_events: Sequence[Events]) -> Iterator[str]:
+    """Yield the statements that create the same views over some days of delivery, in a database.
+
+    Trino applies a condition from outside before it ranks rows only where it is on what they are
+    ranked within, and a day of delivery can't be: a row that came again on the next day would be
+    seen twice. So the days stand inside.
+    """
+    days = f"{PARTITION} BETWEEN '{FIRST_DAY}' AND '{LAST_DAY}'"
+    yield f"CREATE DATABASE IF NOT EXISTS {PERIOD_DATABASE}"
+    for rows in every_rows:
+        for aggregate in rows.aggregates:
+            yield _latest_view(PERIOD_DATABASE, rows, aggregate, among=days)
+    for events in every_events:
+        yield (
+            f"CREATE OR REPLACE VIEW {PERIOD_DATABASE}.{events.view} AS\n"
+            f"SELECT *\nFROM {DATABASE}.{events.view}\nWHERE {days}"
+        )
+
+
+def _latest_view(database: str, rows: Rows, aggregate: Aggregate, *, among: str = "") -> str:
+    select = latest(
+        rows,
+        aggregate,
+        schema=f"{DATABASE}.",
+        read=_cast,
+        newest="REPLACE(emitted_at, 'Z', '')",
+        among=among,
+    )
+    return f"CREATE OR REPLACE VIEW {database}.{aggregate.view} AS\n{select}"
 
 
 def _view(events: Events, partitions: Sequence[str]) -> str:

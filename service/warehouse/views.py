@@ -23,6 +23,7 @@ def latest(
     schema: str = "",
     read: Callable[[Column, Column], str],
     newest: str = NEWEST,
+    among: str = "",
 ) -> str:
     """Select an aggregate's rows: of those with one `row_id` the one emitted last.
 
@@ -39,6 +40,7 @@ def latest(
         read: How a column is read, as an expression, from the table's column of the same name,
             which may be wider.
         newest: By what rows are ranked.
+        among: A condition on the table's rows; the latest is that of those which meet it.
     """
     columns = ",\n    ".join(column.name for column in aggregate.columns)
     stored = {column.name: column for column in rows.columns}
@@ -49,6 +51,8 @@ def latest(
     inner = ",\n        ".join(
         _named(read(column, stored[column.name]), column.name) for column in aggregate.columns
     )
+    own = [f"domain = '{rows.domain}'", f"aggregate = '{aggregate.name}'"]
+    where = " AND ".join([*own, among] if among else own)
     return f"""SELECT
     {columns}
 FROM (
@@ -59,7 +63,7 @@ FROM (
             ORDER BY {order}
         ) AS nth
     FROM {schema}{rows.name}
-    WHERE domain = '{rows.domain}' AND aggregate = '{aggregate.name}'
+    WHERE {where}
 ) AS told
 WHERE nth = 1"""
 

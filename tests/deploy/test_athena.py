@@ -26,14 +26,15 @@ CLICKED = ("clickstream", "events")
 
 ATHENA = Path(__file__).resolve().parents[2] / "deploy" / "athena"
 TABLES, VIEWS = (ATHENA / "tables.sql").read_text(), (ATHENA / "views.sql").read_text()
+PERIOD = (ATHENA / "period.sql").read_text()
 HOUR = "2026/11/23/04"
 
 Asker = Callable[[str], list[dict[str, Any]]]
 
 
-def deliver(bucket: Path, stream: str, *objects: bytes) -> None:
+def deliver(bucket: Path, stream: str, *objects: bytes, hour: str = HOUR) -> None:
     """Put objects where Firehose would."""
-    folder = bucket / stream / HOUR
+    folder = bucket / stream / hour
     folder.mkdir(parents=True, exist_ok=True)
     for content in objects:
         (folder / f"{stream}-1-{len(list(folder.iterdir()))}").write_bytes(content)
@@ -138,6 +139,63 @@ def test_of_rows_with_one_id_the_one_emitted_last_is_seen(
         seen = found[line["row_id"]]
         assert seen["window_start"].isoformat() + "Z" == line["window_start"]
         assert float(seen["revenue"]) == line["revenue"]
+
+
+def of_days(first: str, last: str) -> str:
+    """Return period.sql as who wants these days would run it."""
+    return PERIOD.replace("'FIRST_DAY'", f"'{first}'").replace("'LAST_DAY'", f"'{last}'")
+
+
+@pytest.mark.parametrize(
+    ("first", "last", "seen"),
+    [
+        ("2026/11/22", "2026/11/23", {"final": 3}),
+        ("2026/11/22", "2026/11/22", {"interim": 2}),
+        ("2026/11/24", "2026/11/30", {}),
+    ],
+)
+def test_of_some_days_the_latest_row_delivered_in_them_is_seen(
+    tmp_path: Path, first: str, last: str, seen: dict[str, int]
+):
+    row = {
+        "row_id": "a",
+        "domain": "ecommerce",
+        "aggregate": "visitors_daily",
+        "window_start": "2026-11-22T00:00:00Z",
+        "window_end": "2026-11-23T00:00:00Z",
+    }
+    interim = {**row, "events": 2, "phase": "interim", "emitted_at": "2026-11-22T23:59:00Z"}
+    final = {**row, "events": 3, "phase": "final", "emitted_at": "2026-11-23T00:00:05Z"}
+    event = {"event_time": "2026-11-22T00:00:00Z", "event_type": "view", "price": 1, "user_id": 1}
+    for hour, told in ("2026/11/22/23", interim), ("2026/11/23/00", final):
+        deliver(tmp_path, "ecommerce-aggregates", orjson.dumps(told), hour=hour)
+        deliver(tmp_path, "ecommerce-raw", orjson.dumps(event), hour=hour)
+
+    with duckdb.connect() as connection:
+        create(connection, TABLES, VIEWS, tmp_path)
+        for statement in on_duckdb(of_days(first, last)):
+            connection.execute(statement)
+        every = connection.execute("SELECT phase, events FROM ecommerce_visitors_daily").fetchall()
+        connection.execute("SET schema = 'kinewax_period'")
+        found = connection.execute("SELECT phase, events FROM ecommerce_visitors_daily").fetchall()
+        days = connection.execute("SELECT delivered_on FROM ecommerce_events").fetchall()
+
+    assert dict(found) == seen
+    assert every == [("final", 3)]
+    assert all(first <= day <= last for (day,) in days)
+
+
+def test_the_days_stand_where_the_table_is_read_so_that_others_are_not():
+    views = [one for one in sqlglot.parse(PERIOD, read="trino") if one and one.kind == "VIEW"]
+    every = [one for one in sqlglot.parse(VIEWS, read="trino") if one]
+
+    assert [one.this.name for one in views] == [one.this.name for one in every]
+    for view in views:
+        (table,) = view.expression.find_all(exp.Table)
+        read = table.find_ancestor(exp.Select)
+        assert [one.this.name for one in read.args["where"].find_all(exp.Between)] == [
+            "delivered_on"
+        ]
 
 
 def test_nested_events_answer_the_questions_of_clicks(athena: Asker, tmp_path: Path):
