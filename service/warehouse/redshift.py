@@ -1,5 +1,7 @@
 """Tables, views, users and loads for Amazon Redshift, as SQL text. Pure.
 
+- Each script but that of the users can be run again, on what it has made or on what an earlier
+  version has: tables stay, views are made anew, and grants, which a dropped view loses, granted.
 - Rows are distributed by `row_id`, so that finding the latest of an id moves nothing between
   nodes, and sorted by aggregate and window, so that a query of a period reads only its blocks.
 - Texts are as long as Redshift lets a VARCHAR be: they come from outside. A longer one is cut
@@ -26,7 +28,7 @@ _COPY_OPTIONS = (
 
 
 def tables(every_rows: Sequence[Rows], every_events: Sequence[Events]) -> Iterator[str]:
-    """Yield the statements that create the schema, its tables and its views."""
+    """Yield the statements that create the schema and its tables; those that there are stay."""
     yield f"CREATE SCHEMA IF NOT EXISTS {SCHEMA}"
     for rows in every_rows:
         columns = [f"{one.name} {_type(one)}{_not_null(one)}" for one in rows.columns]
@@ -35,33 +37,46 @@ def tables(every_rows: Sequence[Rows], every_events: Sequence[Events]) -> Iterat
             + ",\n    ".join(columns)
             + "\n)\nDISTSTYLE KEY DISTKEY (row_id)\nCOMPOUND SORTKEY (aggregate, window_start)"
         )
-        for aggregate in rows.aggregates:
-            select = latest(rows, aggregate, schema=f"{SCHEMA}.", read=_own)
-            yield f"CREATE OR REPLACE VIEW {SCHEMA}.{aggregate.view} AS\n{select}"
     for events in every_events:
         yield (
             f"CREATE TABLE IF NOT EXISTS {SCHEMA}.{events.raw} (\n    "
             + ",\n    ".join(_raw_columns(events))
             + f"\n)\n{_placed(events)}"
         )
-        select = typed(events, schema=f"{SCHEMA}.", read=_read)
-        yield f"CREATE OR REPLACE VIEW {SCHEMA}.{events.view} AS\n{select}"
 
 
-def users(every_rows: Sequence[Rows], every_events: Sequence[Events]) -> Iterator[str]:
-    """Yield the statements that create the two users: one only loads, the other only reads.
+def views(every_rows: Sequence[Rows], every_events: Sequence[Events]) -> Iterator[str]:
+    """Yield the statements that make the views anew; who may read them is granted after that.
+
+    A view is dropped first: CREATE OR REPLACE takes only the columns that it has already.
+    """
+    for rows in every_rows:
+        for aggregate in rows.aggregates:
+            select = latest(rows, aggregate, schema=f"{SCHEMA}.", read=_own)
+            yield from _view(aggregate.view, select)
+    for events in every_events:
+        yield from _view(events.view, typed(events, schema=f"{SCHEMA}.", read=_read))
+
+
+def users() -> Iterator[str]:
+    """Yield the statements that create the two users, which can be run once only."""
+    for user in (LOADER, READER):
+        # Without a password nobody logs in: set one, or let IAM give temporary credentials.
+        yield f"CREATE USER {user} PASSWORD DISABLE"
+    yield f"ALTER USER {READER} SET search_path TO {SCHEMA}"
+
+
+def grants(every_rows: Sequence[Rows], every_events: Sequence[Events]) -> Iterator[str]:
+    """Yield the statements that say what the two users may: one only loads, the other only reads.
 
     The loader may insert and not even select; the reader sees views, and no table.
     """
     loaded = [one.name for one in every_rows] + [one.raw for one in every_events]
-    views = [aggregate.view for one in every_rows for aggregate in one.aggregates]
-    views += [one.view for one in every_events]
-    for user, right, relations in (LOADER, "INSERT", loaded), (READER, "SELECT", views):
-        # Without a password nobody logs in: set one, or let IAM give temporary credentials.
-        yield f"CREATE USER {user} PASSWORD DISABLE"
+    seen = [aggregate.view for one in every_rows for aggregate in one.aggregates]
+    seen += [one.view for one in every_events]
+    for user, right, relations in (LOADER, "INSERT", loaded), (READER, "SELECT", seen):
         yield f"GRANT USAGE ON SCHEMA {SCHEMA} TO {user}"
         yield from (f"GRANT {right} ON {SCHEMA}.{name} TO {user}" for name in relations)
-    yield f"ALTER USER {READER} SET search_path TO {SCHEMA}"
 
 
 def copies(every_rows: Sequence[Rows], every_events: Sequence[Events]) -> Iterator[str]:
@@ -92,6 +107,11 @@ def compaction(every_rows: Sequence[Rows]) -> Iterator[str]:
             f"WHERE {rows.name}.row_id = newest.row_id\n"
             f"    AND {rows.name}.emitted_at < newest.emitted_at"
         )
+
+
+def _view(name: str, select: str) -> Iterator[str]:
+    yield f"DROP VIEW IF EXISTS {SCHEMA}.{name}"
+    yield f"CREATE VIEW {SCHEMA}.{name} AS\n{select}"
 
 
 # ---- columns ------------------------------------------------------------------------------------
