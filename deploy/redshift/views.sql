@@ -40,7 +40,7 @@ FROM (
     FROM kinewax.ecommerce_rows
     WHERE domain = 'ecommerce' AND aggregate = 'trade'
 ) AS told
-WHERE nth = 1;
+WHERE nth = 1 OR OCTET_LENGTH(row_id) > 1276;
 
 DROP VIEW IF EXISTS kinewax.ecommerce_visitors_daily;
 
@@ -77,7 +77,7 @@ FROM (
     FROM kinewax.ecommerce_rows
     WHERE domain = 'ecommerce' AND aggregate = 'visitors_daily'
 ) AS told
-WHERE nth = 1;
+WHERE nth = 1 OR OCTET_LENGTH(row_id) > 1276;
 
 DROP VIEW IF EXISTS kinewax.ecommerce_carts_daily;
 
@@ -120,7 +120,7 @@ FROM (
     FROM kinewax.ecommerce_rows
     WHERE domain = 'ecommerce' AND aggregate = 'carts_daily'
 ) AS told
-WHERE nth = 1;
+WHERE nth = 1 OR OCTET_LENGTH(row_id) > 1276;
 
 DROP VIEW IF EXISTS kinewax.ecommerce_categories_hourly;
 
@@ -163,7 +163,7 @@ FROM (
     FROM kinewax.ecommerce_rows
     WHERE domain = 'ecommerce' AND aggregate = 'categories_hourly'
 ) AS told
-WHERE nth = 1;
+WHERE nth = 1 OR OCTET_LENGTH(row_id) > 1276;
 
 DROP VIEW IF EXISTS kinewax.ecommerce_brands_daily;
 
@@ -204,7 +204,7 @@ FROM (
     FROM kinewax.ecommerce_rows
     WHERE domain = 'ecommerce' AND aggregate = 'brands_daily'
 ) AS told
-WHERE nth = 1;
+WHERE nth = 1 OR OCTET_LENGTH(row_id) > 1276;
 
 DROP VIEW IF EXISTS kinewax.ecommerce_products_daily;
 
@@ -245,7 +245,7 @@ FROM (
     FROM kinewax.ecommerce_rows
     WHERE domain = 'ecommerce' AND aggregate = 'products_daily'
 ) AS told
-WHERE nth = 1;
+WHERE nth = 1 OR OCTET_LENGTH(row_id) > 1276;
 
 DROP VIEW IF EXISTS kinewax.ecommerce_journeys;
 
@@ -300,7 +300,7 @@ FROM (
     FROM kinewax.ecommerce_rows
     WHERE domain = 'ecommerce' AND aggregate = 'journeys'
 ) AS told
-WHERE nth = 1;
+WHERE nth = 1 OR OCTET_LENGTH(row_id) > 1276;
 
 DROP VIEW IF EXISTS kinewax.access_logs_traffic_10s;
 
@@ -343,7 +343,7 @@ FROM (
     FROM kinewax.access_logs_rows
     WHERE domain = 'access_logs' AND aggregate = 'traffic_10s'
 ) AS told
-WHERE nth = 1;
+WHERE nth = 1 OR OCTET_LENGTH(row_id) > 8444;
 
 DROP VIEW IF EXISTS kinewax.access_logs_traffic_60s;
 
@@ -386,7 +386,7 @@ FROM (
     FROM kinewax.access_logs_rows
     WHERE domain = 'access_logs' AND aggregate = 'traffic_60s'
 ) AS told
-WHERE nth = 1;
+WHERE nth = 1 OR OCTET_LENGTH(row_id) > 8444;
 
 DROP VIEW IF EXISTS kinewax.access_logs_statuses_60s;
 
@@ -423,7 +423,7 @@ FROM (
     FROM kinewax.access_logs_rows
     WHERE domain = 'access_logs' AND aggregate = 'statuses_60s'
 ) AS told
-WHERE nth = 1;
+WHERE nth = 1 OR OCTET_LENGTH(row_id) > 8444;
 
 DROP VIEW IF EXISTS kinewax.access_logs_pages_60s;
 
@@ -458,7 +458,7 @@ FROM (
     FROM kinewax.access_logs_rows
     WHERE domain = 'access_logs' AND aggregate = 'pages_60s'
 ) AS told
-WHERE nth = 1;
+WHERE nth = 1 OR OCTET_LENGTH(row_id) > 8444;
 
 DROP VIEW IF EXISTS kinewax.access_logs_agents_60s;
 
@@ -493,7 +493,7 @@ FROM (
     FROM kinewax.access_logs_rows
     WHERE domain = 'access_logs' AND aggregate = 'agents_60s'
 ) AS told
-WHERE nth = 1;
+WHERE nth = 1 OR OCTET_LENGTH(row_id) > 8444;
 
 DROP VIEW IF EXISTS kinewax.access_logs_referrers_60s;
 
@@ -528,7 +528,7 @@ FROM (
     FROM kinewax.access_logs_rows
     WHERE domain = 'access_logs' AND aggregate = 'referrers_60s'
 ) AS told
-WHERE nth = 1;
+WHERE nth = 1 OR OCTET_LENGTH(row_id) > 8444;
 
 DROP VIEW IF EXISTS kinewax.access_logs_unusual_traffic;
 
@@ -575,7 +575,7 @@ FROM (
     FROM kinewax.access_logs_rows
     WHERE domain = 'access_logs' AND aggregate = 'unusual_traffic'
 ) AS told
-WHERE nth = 1;
+WHERE nth = 1 OR OCTET_LENGTH(row_id) > 8444;
 
 DROP VIEW IF EXISTS kinewax.clickstream_funnel_60s;
 
@@ -616,7 +616,7 @@ FROM (
     FROM kinewax.clickstream_rows
     WHERE domain = 'clickstream' AND aggregate = 'funnel_60s'
 ) AS told
-WHERE nth = 1;
+WHERE nth = 1 OR OCTET_LENGTH(row_id) > 764;
 
 DROP VIEW IF EXISTS kinewax.clickstream_products_60s;
 
@@ -657,7 +657,7 @@ FROM (
     FROM kinewax.clickstream_rows
     WHERE domain = 'clickstream' AND aggregate = 'products_60s'
 ) AS told
-WHERE nth = 1;
+WHERE nth = 1 OR OCTET_LENGTH(row_id) > 764;
 
 DROP VIEW IF EXISTS kinewax.clickstream_countries_60s;
 
@@ -696,7 +696,7 @@ FROM (
     FROM kinewax.clickstream_rows
     WHERE domain = 'clickstream' AND aggregate = 'countries_60s'
 ) AS told
-WHERE nth = 1;
+WHERE nth = 1 OR OCTET_LENGTH(row_id) > 764;
 
 DROP VIEW IF EXISTS kinewax.clickstream_genders_60s;
 
@@ -733,7 +733,7 @@ FROM (
     FROM kinewax.clickstream_rows
     WHERE domain = 'clickstream' AND aggregate = 'genders_60s'
 ) AS told
-WHERE nth = 1;
+WHERE nth = 1 OR OCTET_LENGTH(row_id) > 764;
 
 DROP VIEW IF EXISTS kinewax.clickstream_origins_60s;
 
@@ -770,7 +770,7 @@ FROM (
     FROM kinewax.clickstream_rows
     WHERE domain = 'clickstream' AND aggregate = 'origins_60s'
 ) AS told
-WHERE nth = 1;
+WHERE nth = 1 OR OCTET_LENGTH(row_id) > 764;
 
 DROP VIEW IF EXISTS kinewax.wiki_changes_10s;
 
@@ -811,7 +811,7 @@ FROM (
     FROM kinewax.wiki_rows
     WHERE domain = 'wiki' AND aggregate = 'changes_10s'
 ) AS told
-WHERE nth = 1;
+WHERE nth = 1 OR OCTET_LENGTH(row_id) > 1276;
 
 DROP VIEW IF EXISTS kinewax.wiki_changes_60s;
 
@@ -852,7 +852,7 @@ FROM (
     FROM kinewax.wiki_rows
     WHERE domain = 'wiki' AND aggregate = 'changes_60s'
 ) AS told
-WHERE nth = 1;
+WHERE nth = 1 OR OCTET_LENGTH(row_id) > 1276;
 
 DROP VIEW IF EXISTS kinewax.wiki_unusual_editing;
 
@@ -893,7 +893,7 @@ FROM (
     FROM kinewax.wiki_rows
     WHERE domain = 'wiki' AND aggregate = 'unusual_editing'
 ) AS told
-WHERE nth = 1;
+WHERE nth = 1 OR OCTET_LENGTH(row_id) > 1276;
 
 DROP VIEW IF EXISTS kinewax.ecommerce_events;
 
@@ -945,8 +945,8 @@ FROM (
         countrycode AS country_code,
         gender,
         trafficorigin AS traffic_origin,
-        CAST(stored.event.type AS VARCHAR(65535)) AS event_type,
-        CAST(stored.event.product AS VARCHAR(65535)) AS product,
+        CAST(stored.event.type AS VARCHAR(64)) AS event_type,
+        CAST(stored.event.product AS VARCHAR(256)) AS product,
         CAST(stored.event.amount AS DECIMAL(19, 2)) AS amount
     FROM kinewax.clickstream_raw AS stored
 ) AS told

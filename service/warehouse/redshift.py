@@ -4,8 +4,8 @@
   version has: tables stay, views are made anew, and grants, which a dropped view loses, granted.
 - Rows are distributed by `row_id`, so that finding the latest of an id moves nothing between
   nodes, and sorted by aggregate and window, so that a query of a period reads only its blocks.
-- Texts are as long as Redshift lets a VARCHAR be: they come from outside. A longer one is cut
-  (TRUNCATECOLUMNS), which is not an error.
+- Texts are as long as lengths.py says. A longer one is cut (TRUNCATECOLUMNS), which is not an
+  error; rows whose `row_id` may have been cut are all seen, and none is compacted.
 - Firehose loads with COPY, one table a delivery stream. What COPY can't load it skips and lists in
   SYS_LOAD_ERROR_DETAIL, up to MAXERROR a load: one bad event must not hold the others up.
 """
@@ -14,13 +14,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from service.warehouse.tables import MOST_DIGITS, Column, Events, Member, Rows
+from service.warehouse.lengths import length_bytes, longest_whole_bytes, row_id_bytes
+from service.warehouse.tables import MOST_DIGITS, ROW_ID, Column, Events, Member, Rows
 from service.warehouse.views import latest, typed
 
 SCHEMA = "kinewax"
 LOADER, READER = "firehose_loader", "insights_reader"
 
-_LONGEST_TEXT_BYTES = 65_535
 _COPY_OPTIONS = (
     "FORMAT AS JSON 'auto ignorecase' TIMEFORMAT 'auto' "
     "TRUNCATECOLUMNS ACCEPTINVCHARS MAXERROR 100000"
@@ -31,7 +31,7 @@ def tables(every_rows: Sequence[Rows], every_events: Sequence[Events]) -> Iterat
     """Yield the statements that create the schema and its tables; those that there are stay."""
     yield f"CREATE SCHEMA IF NOT EXISTS {SCHEMA}"
     for rows in every_rows:
-        columns = [f"{one.name} {_type(one)}{_not_null(one)}" for one in rows.columns]
+        columns = [f"{one.name} {_stored(rows, one)}{_not_null(one)}" for one in rows.columns]
         yield (
             f"CREATE TABLE IF NOT EXISTS {SCHEMA}.{rows.name} (\n    "
             + ",\n    ".join(columns)
@@ -52,7 +52,8 @@ def views(every_rows: Sequence[Rows], every_events: Sequence[Events]) -> Iterato
     """
     for rows in every_rows:
         for aggregate in rows.aggregates:
-            select = latest(rows, aggregate, schema=f"{SCHEMA}.", read=_own)
+            cut = f"OCTET_LENGTH(row_id) > {longest_whole_bytes(rows)}"
+            select = latest(rows, aggregate, schema=f"{SCHEMA}.", read=_own, apart=cut)
             yield from _view(aggregate.view, select)
     for events in every_events:
         yield from _view(events.view, typed(events, schema=f"{SCHEMA}.", read=_read))
@@ -102,6 +103,7 @@ def compaction(every_rows: Sequence[Rows]) -> Iterator[str]:
         yield (
             f"WITH newest AS (\n"
             f"    SELECT row_id, MAX(emitted_at) AS emitted_at\n    FROM {table}\n"
+            f"    WHERE OCTET_LENGTH(row_id) <= {longest_whole_bytes(rows)}\n"
             f"    GROUP BY row_id\n    HAVING COUNT(*) > 1\n)\n"
             f"DELETE FROM {table}\nUSING newest\n"
             f"WHERE {rows.name}.row_id = newest.row_id\n"
@@ -117,12 +119,16 @@ def _view(name: str, select: str) -> Iterator[str]:
 # ---- columns ------------------------------------------------------------------------------------
 
 
+def _stored(rows: Rows, column: Column) -> str:
+    return f"VARCHAR({row_id_bytes(rows)})" if column.name == ROW_ID else _type(column)
+
+
 def _type(column: Column) -> str:
     return {
         "integer": "BIGINT",
         "decimal": f"DECIMAL({MOST_DIGITS}, {column.scale})",
         "real": "DOUBLE PRECISION",
-        "text": f"VARCHAR({_LONGEST_TEXT_BYTES})",
+        "text": f"VARCHAR({length_bytes(column.name)})",
         "time": "TIMESTAMP",
         "boolean": "BOOLEAN",
     }[column.kind]

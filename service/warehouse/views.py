@@ -24,6 +24,7 @@ def latest(
     read: Callable[[Column, Column], str],
     newest: str = NEWEST,
     among: str = "",
+    apart: str = "",
 ) -> str:
     """Select an aggregate's rows: of those with one `row_id` the one emitted last.
 
@@ -41,6 +42,7 @@ def latest(
             which may be wider.
         newest: By what rows are ranked.
         among: A condition on the table's rows; the latest is that of those which meet it.
+        apart: A condition on rows that stand by themselves, whatever others have their `row_id`.
     """
     columns = ",\n    ".join(column.name for column in aggregate.columns)
     stored = {column.name: column for column in rows.columns}
@@ -53,6 +55,7 @@ def latest(
     )
     own = [f"domain = '{rows.domain}'", f"aggregate = '{aggregate.name}'"]
     where = " AND ".join([*own, among] if among else own)
+    shown = f"nth = 1 OR {apart}" if apart else "nth = 1"
     return f"""SELECT
     {columns}
 FROM (
@@ -65,7 +68,7 @@ FROM (
     FROM {schema}{rows.name}
     WHERE {where}
 ) AS told
-WHERE nth = 1"""
+WHERE {shown}"""
 
 
 def typed(

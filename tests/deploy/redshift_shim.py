@@ -2,7 +2,8 @@
 
 `on_postgres` parses a script by Redshift's grammar (sqlglot; what it can't parse fails), takes out
 what PostgreSQL lacks, and says so in `dropped`. `load` does what COPY does with JSON 'auto
-ignorecase': keys find columns by name in any case, missing ones are null, others are passed over.
+ignorecase' and TRUNCATECOLUMNS: keys find columns by name in any case, missing ones are null,
+others are passed over, and a text ends with the last character that fits into its column's bytes.
 """
 
 from __future__ import annotations
@@ -19,7 +20,6 @@ from psycopg import sql
 from sqlglot import exp
 
 PLACEMENT = (exp.DistStyleProperty, exp.DistKeyProperty, exp.SortKeyProperty)
-LONGEST_OF_POSTGRES = "VARCHAR"
 _USER = re.compile(r"CREATE USER (?P<name>\w+) PASSWORD DISABLE", re.IGNORECASE)
 _PATH = re.compile(r"ALTER USER (?P<name>\w+) SET search_path TO (?P<schema>\w+)", re.IGNORECASE)
 
@@ -55,13 +55,20 @@ def on_postgres(text: str) -> Script:
 def load(connection: psycopg.Connection[Any], table: str, objects: Iterable[bytes]) -> None:
     """Load objects of JSON lines into a table, as COPY would."""
     lines = [line for content in objects for line in content.splitlines()]
-    lowered = [orjson.dumps({k.lower(): v for k, v in orjson.loads(one).items()}) for one in lines]
+    lowered = [{k.lower(): v for k, v in orjson.loads(one).items()} for one in lines]
     name = sql.Identifier(*table.split("."))
     with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT column_name, character_maximum_length FROM information_schema.columns "
+            "WHERE table_schema = %s AND table_name = %s AND data_type = 'character varying'",
+            table.split("."),
+        )
+        lengths = dict(cursor.fetchall())
         cursor.execute("CREATE TEMPORARY TABLE line (content jsonb) ON COMMIT DROP")
         with cursor.copy("COPY line FROM STDIN") as copy:
             for one in lowered:
-                copy.write_row((one.decode(),))
+                fitting = {name: _cut(value, lengths.get(name)) for name, value in one.items()}
+                copy.write_row((orjson.dumps(fitting).decode(),))
         cursor.execute(
             sql.SQL(
                 "INSERT INTO {} SELECT told.* "
@@ -69,6 +76,12 @@ def load(connection: psycopg.Connection[Any], table: str, objects: Iterable[byte
             ).format(name, name)
         )
     connection.commit()
+
+
+def _cut(value: object, length_bytes: int | None) -> object:
+    if length_bytes is None or not isinstance(value, str):
+        return value
+    return value.encode()[:length_bytes].decode(errors="ignore")
 
 
 def _without(statement: exp.Expression, script: Script) -> exp.Expression:

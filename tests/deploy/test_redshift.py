@@ -222,6 +222,32 @@ def test_of_rows_with_one_id_the_one_emitted_last_is_seen(warehouse: Warehouse, 
     assert seen == [{"row_id": row["row_id"], "events": 999}]
 
 
+def test_rows_whose_ids_are_cut_to_one_are_never_taken_for_one(warehouse: Warehouse):
+    long = "é" * 40_000
+    rows = [
+        {
+            "row_id": f"ecommerce/trade/category_code={long}{number}/2026-11-22T00:00:00Z",
+            "domain": "ecommerce",
+            "aggregate": "trade",
+            "window_start": "2026-11-22T00:00:00Z",
+            "window_end": "2026-11-22T00:01:00Z",
+            "category_code": f"{long}{number}",
+            "events": number,
+            "emitted_at": f"2026-11-22T00:02:0{number}Z",
+        }
+        for number in (1, 2)
+    ]
+    load(warehouse, "kinewax.ecommerce_rows", map(orjson.dumps, rows))
+    (ids,) = asked(warehouse, "SELECT COUNT(DISTINCT row_id) AS cut FROM ecommerce_rows")
+    assert ids == {"cut": 1}
+
+    for _ in range(2):
+        found = asked(warehouse, "SELECT events, category_code FROM ecommerce_trade ORDER BY 1")
+        assert [row["events"] for row in found] == [1, 2]
+        assert {row["category_code"] for row in found} == {"é" * 128}
+        run(warehouse, "compact.sql")
+
+
 def test_compaction_takes_out_only_what_was_superseded(warehouse: Warehouse, delivered: Path):
     content = (delivered / "aggregates" / "trade.jsonl").read_bytes()
     again = b"\n".join(
