@@ -116,8 +116,8 @@ DISTSTYLE KEY DISTKEY (row_id)
 COMPOUND SORTKEY (aggregate, window_start);
 
 CREATE TABLE IF NOT EXISTS kinewax.ecommerce_raw (
-    txn_timestamp TIMESTAMP,
-    event_time TIMESTAMP,
+    txn_timestamp VARCHAR(64),
+    event_time VARCHAR(64),
     user_id BIGINT NOT NULL,
     event_type VARCHAR(64) NOT NULL,
     product_id BIGINT,
@@ -127,8 +127,7 @@ CREATE TABLE IF NOT EXISTS kinewax.ecommerce_raw (
     user_session VARCHAR(512),
     category_id BIGINT
 )
-DISTSTYLE KEY DISTKEY (user_id)
-COMPOUND SORTKEY (txn_timestamp, event_time);
+DISTSTYLE KEY DISTKEY (user_id);
 
 CREATE TABLE IF NOT EXISTS kinewax.clickstream_raw (
     customerid VARCHAR(512) NOT NULL,

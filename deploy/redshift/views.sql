@@ -913,7 +913,7 @@ SELECT
     category_id
 FROM (
     SELECT
-        COALESCE(txn_timestamp, event_time) AS event_at,
+        COALESCE(TRY_CAST(REPLACE(REPLACE(REPLACE(NULLIF(TRIM(txn_timestamp), ''), ' UTC', 'Z'), 'Z', '+00'), 'T', ' ') AS TIMESTAMPTZ) AT TIME ZONE 'UTC', TRY_CAST(REPLACE(REPLACE(REPLACE(NULLIF(TRIM(event_time), ''), ' UTC', 'Z'), 'Z', '+00'), 'T', ' ') AS TIMESTAMPTZ) AT TIME ZONE 'UTC') AS event_at,
         user_id,
         event_type,
         product_id,

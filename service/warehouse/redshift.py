@@ -6,6 +6,10 @@
   nodes, and sorted by aggregate and window, so that a query of a period reads only its blocks.
 - Texts are as long as lengths.py says. A longer one is cut (TRUNCATECOLUMNS), which is not an
   error; rows whose `row_id` may have been cut are all seen, and none is compacted.
+- Events' times are loaded as the texts that they are and read in the view: COPY's TIMEFORMAT 'auto'
+  isn't documented for `2019-10-01 00:00:00 UTC`, and a TIMESTAMP would lose an offset. A time
+  without one is taken to be in the session's zone, by default UTC; what is none is null, and its
+  event isn't in the view.
 - Firehose loads with COPY, one table a delivery stream. What COPY can't load it skips and lists in
   SYS_LOAD_ERROR_DETAIL, up to MAXERROR a load: one bad event must not hold the others up.
 """
@@ -14,7 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from service.warehouse.lengths import length_bytes, longest_whole_bytes, row_id_bytes
+from service.warehouse.lengths import TIME_BYTES, length_bytes, longest_whole_bytes, row_id_bytes
 from service.warehouse.tables import MOST_DIGITS, ROW_ID, Column, Events, Member, Rows
 from service.warehouse.views import latest, typed
 
@@ -56,7 +60,7 @@ def views(every_rows: Sequence[Rows], every_events: Sequence[Events]) -> Iterato
             select = latest(rows, aggregate, schema=f"{SCHEMA}.", read=_own, apart=cut)
             yield from _view(aggregate.view, select)
     for events in every_events:
-        yield from _view(events.view, typed(events, schema=f"{SCHEMA}.", read=_read))
+        yield from _view(events.view, typed(events, schema=f"{SCHEMA}.", read=_read, time=_time))
 
 
 def users() -> Iterator[str]:
@@ -146,7 +150,7 @@ def _raw_columns(events: Events) -> Iterator[str]:
     members = {one.path: one for one in events.members}
     for field in events.fields:
         if field in events.times:
-            yield f"{field.lower()} TIMESTAMP"
+            yield f"{field.lower()} VARCHAR({TIME_BYTES})"
         elif events.within(field):
             yield f"{field.lower()} SUPER"
         else:
@@ -155,11 +159,9 @@ def _raw_columns(events: Events) -> Iterator[str]:
 
 
 def _placed(events: Events) -> str:
+    """Place events by the first of their fields; by what they are sorted is left to Redshift."""
     whole = [one.path[0].lower() for one in events.members if len(one.path) == 1]
-    if not events.times:
-        return f"DISTSTYLE KEY DISTKEY ({whole[0]})"
-    times = ", ".join(events.times)
-    return f"DISTSTYLE KEY DISTKEY ({whole[0]})\nCOMPOUND SORTKEY ({times})"
+    return f"DISTSTYLE KEY DISTKEY ({whole[0]})"
 
 
 def _own(column: Column, stored: Column) -> str:
@@ -171,3 +173,12 @@ def _read(member: Member) -> str:
     if len(member.path) == 1:
         return path
     return f"CAST(stored.{path} AS {_type(member.column)})"
+
+
+def _time(field: str) -> str:
+    """Read `2019-10-01 00:00:00 UTC` and ISO 8601 in UTC, as YYYY-MM-DD HH:MI:SS+/-TZ."""
+    # TRY_CAST doesn't take blanks; the zone's name goes before its letters are looked at.
+    text = f"NULLIF(TRIM({field.lower()}), '')"
+    for written, meant in (" UTC", "Z"), ("Z", "+00"), ("T", " "):
+        text = f"REPLACE({text}, '{written}', '{meant}')"
+    return f"TRY_CAST({text} AS TIMESTAMPTZ) AT TIME ZONE 'UTC'"

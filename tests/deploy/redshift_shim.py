@@ -21,6 +21,16 @@ from sqlglot import exp
 
 PLACEMENT = (exp.DistStyleProperty, exp.DistKeyProperty, exp.SortKeyProperty)
 _USER = re.compile(r"CREATE USER (?P<name>\w+) PASSWORD DISABLE", re.IGNORECASE)
+_TRY_CAST = "try_timestamptz"
+# As TRY_CAST: what is no time is null.
+_TRY_CAST_OF_POSTGRES = f"""CREATE OR REPLACE FUNCTION public.{_TRY_CAST}(value text)
+RETURNS timestamptz LANGUAGE plpgsql STABLE AS $$
+BEGIN
+    RETURN CAST(value AS timestamptz);
+EXCEPTION WHEN data_exception THEN
+    RETURN NULL;
+END
+$$"""
 _PATH = re.compile(r"ALTER USER (?P<name>\w+) SET search_path TO (?P<schema>\w+)", re.IGNORECASE)
 
 
@@ -46,6 +56,8 @@ def on_postgres(text: str) -> Script:
         elif isinstance(statement, exp.Command):
             script.statements.append(_user(statement.sql("redshift", comments=False), script))
         else:
+            if statement.find(exp.TryCast) and _TRY_CAST_OF_POSTGRES not in script.statements:
+                script.statements.append(_TRY_CAST_OF_POSTGRES)
             script.statements.append(_without(statement, script).sql("postgres"))
     for one in script.dropped:
         print(f"not on PostgreSQL: {one}")
@@ -92,6 +104,10 @@ def _without(statement: exp.Expression, script: Script) -> exp.Expression:
         if kind.this == exp.DataType.Type.SUPER:
             script.dropped.append(f"SUPER of {kind.parent.name}, here JSONB")
             kind.replace(exp.DataType.build("jsonb"))
+    for cast in list(statement.find_all(exp.TryCast)):
+        assert cast.to.sql("postgres") == "TIMESTAMPTZ"
+        script.dropped.append(f"TRY_CAST of {cast.this.sql('redshift')}, here a function")
+        cast.replace(exp.func(f"public.{_TRY_CAST}", cast.this))
     for dot in [one for one in statement.find_all(exp.Dot, exp.Column) if _is_inside(one)]:
         script.dropped.append(f"the path {dot.sql('redshift')}, here ->>")
         *outer, last = [part.name for part in dot.parts]

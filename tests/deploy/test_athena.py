@@ -20,7 +20,7 @@ from operators.event_time import parse_times
 from service.insights.queries import questions
 from tests.deploy.athena_shim import create, location_of, on_duckdb, partitions_of
 from tests.deploy.expectations import answers_of
-from tests.deploy.test_redshift import CLICKS
+from tests.deploy.test_redshift import CLICKS, TIMES
 
 CLICKED = ("clickstream", "events")
 
@@ -90,17 +90,7 @@ def test_an_event_that_is_none_is_left_out_and_stops_nothing(athena: Asker, tmp_
     assert event["delivered_on"] == "2026/11/23"
 
 
-@pytest.mark.parametrize(
-    ("written", "read"),
-    [
-        ("2019-11-01 00:00:00 UTC", "2019-11-01 00:00:00"),
-        ("2019-11-01T00:00:00Z", "2019-11-01 00:00:00"),
-        ("2019-11-01T00:00:00", "2019-11-01 00:00:00"),
-        ("2019-11-01T00:00:00+02:00", "2019-10-31 22:00:00"),
-        ("2019-11-01 00:00:00.250-05:30", "2019-11-01 05:30:00.250000"),
-        ("2019-11-01", "2019-11-01 00:00:00"),
-    ],
-)
+@pytest.mark.parametrize(("written", "read"), TIMES)
 def test_a_time_is_read_in_utc_whatever_its_offset(
     athena: Asker, tmp_path: Path, written: str, read: str
 ):

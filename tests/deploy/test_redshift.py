@@ -33,6 +33,16 @@ AGGREGATES = {one.name: one.sql for one in SHOP if one.asks == "aggregates"}
 
 CLICKED = ("clickstream", "events")
 
+# What an event's time may look like, and which it is in UTC.
+TIMES = [
+    ("2019-11-01 00:00:00 UTC", "2019-11-01 00:00:00"),
+    ("2019-11-01T00:00:00Z", "2019-11-01 00:00:00"),
+    ("2019-11-01T00:00:00", "2019-11-01 00:00:00"),
+    ("2019-11-01T00:00:00+02:00", "2019-10-31 22:00:00"),
+    ("2019-11-01 00:00:00.250-05:30", "2019-11-01 05:30:00.250000"),
+    ("2019-11-01", "2019-11-01 00:00:00"),
+]
+
 
 def asked(warehouse: Warehouse, sql: str) -> list[dict[str, Any]]:
     found = warehouse.execute(sql)
@@ -108,6 +118,30 @@ def test_aggregates_give_the_answer_that_events_give(
     assert found == asked(warehouse, EVENTS[name])
     # The sample is of one day: nothing has moved since the day before.
     assert found or name == "movers"
+
+
+@pytest.mark.parametrize(("written", "read"), TIMES)
+def test_a_time_is_read_in_utc_whatever_its_offset(warehouse: Warehouse, written: str, read: str):
+    event = {"event_time": written, "event_type": "view", "price": "1", "user_id": "1"}
+    load(warehouse, "kinewax.ecommerce_raw", [orjson.dumps(event)])
+
+    found = asked(warehouse, "SELECT event_at FROM ecommerce_events")
+
+    assert [str(row["event_at"]) for row in found] == [read]
+
+
+@pytest.mark.parametrize("written", ["", "  ", "x", "2019-99-99 00:00:00 UTC", None])
+def test_an_event_without_a_time_is_left_out_and_stops_nothing(
+    warehouse: Warehouse, written: str | None
+):
+    event = {"event_type": "view", "price": "1", "user_id": "1"}
+    times = "2019-10-06 00:00:00 UTC", written
+    lines = [orjson.dumps({**event, "event_time": one}) for one in times]
+    load(warehouse, "kinewax.ecommerce_raw", lines)
+
+    found = asked(warehouse, "SELECT day, weekday FROM ecommerce_events")
+
+    assert [(str(row["day"]), row["weekday"]) for row in found] == [("2019-10-06", 0)]
 
 
 def test_movers_are_told_for_days_that_follow_each_other(warehouse: Warehouse):
