@@ -1,9 +1,9 @@
 -- Written by `make docs` from dataflows/ and service/warehouse/: change those instead.
 -- The views over some days of delivery: put yours in place of FIRST_DAY and LAST_DAY.
 
-CREATE DATABASE IF NOT EXISTS kinewax_period;
+CREATE DATABASE IF NOT EXISTS period_of_kinewax;
 
-CREATE OR REPLACE VIEW kinewax_period.ecommerce_trade AS
+CREATE OR REPLACE VIEW period_of_kinewax.ecommerce_trade AS
 SELECT
     row_id,
     domain,
@@ -42,7 +42,7 @@ FROM (
 ) AS told
 WHERE nth = 1;
 
-CREATE OR REPLACE VIEW kinewax_period.ecommerce_visitors_daily AS
+CREATE OR REPLACE VIEW period_of_kinewax.ecommerce_visitors_daily AS
 SELECT
     row_id,
     domain,
@@ -77,7 +77,7 @@ FROM (
 ) AS told
 WHERE nth = 1;
 
-CREATE OR REPLACE VIEW kinewax_period.ecommerce_carts_daily AS
+CREATE OR REPLACE VIEW period_of_kinewax.ecommerce_carts_daily AS
 SELECT
     row_id,
     domain,
@@ -118,7 +118,7 @@ FROM (
 ) AS told
 WHERE nth = 1;
 
-CREATE OR REPLACE VIEW kinewax_period.ecommerce_categories_hourly AS
+CREATE OR REPLACE VIEW period_of_kinewax.ecommerce_categories_hourly AS
 SELECT
     row_id,
     domain,
@@ -159,7 +159,7 @@ FROM (
 ) AS told
 WHERE nth = 1;
 
-CREATE OR REPLACE VIEW kinewax_period.ecommerce_brands_daily AS
+CREATE OR REPLACE VIEW period_of_kinewax.ecommerce_brands_daily AS
 SELECT
     row_id,
     domain,
@@ -198,7 +198,7 @@ FROM (
 ) AS told
 WHERE nth = 1;
 
-CREATE OR REPLACE VIEW kinewax_period.ecommerce_products_daily AS
+CREATE OR REPLACE VIEW period_of_kinewax.ecommerce_products_daily AS
 SELECT
     row_id,
     domain,
@@ -237,7 +237,7 @@ FROM (
 ) AS told
 WHERE nth = 1;
 
-CREATE OR REPLACE VIEW kinewax_period.ecommerce_journeys AS
+CREATE OR REPLACE VIEW period_of_kinewax.ecommerce_journeys AS
 SELECT
     row_id,
     domain,
@@ -290,7 +290,7 @@ FROM (
 ) AS told
 WHERE nth = 1;
 
-CREATE OR REPLACE VIEW kinewax_period.access_logs_traffic_10s AS
+CREATE OR REPLACE VIEW period_of_kinewax.access_logs_traffic_10s AS
 SELECT
     row_id,
     domain,
@@ -331,7 +331,7 @@ FROM (
 ) AS told
 WHERE nth = 1;
 
-CREATE OR REPLACE VIEW kinewax_period.access_logs_traffic_60s AS
+CREATE OR REPLACE VIEW period_of_kinewax.access_logs_traffic_60s AS
 SELECT
     row_id,
     domain,
@@ -372,7 +372,7 @@ FROM (
 ) AS told
 WHERE nth = 1;
 
-CREATE OR REPLACE VIEW kinewax_period.access_logs_statuses_60s AS
+CREATE OR REPLACE VIEW period_of_kinewax.access_logs_statuses_60s AS
 SELECT
     row_id,
     domain,
@@ -407,7 +407,7 @@ FROM (
 ) AS told
 WHERE nth = 1;
 
-CREATE OR REPLACE VIEW kinewax_period.access_logs_pages_60s AS
+CREATE OR REPLACE VIEW period_of_kinewax.access_logs_pages_60s AS
 SELECT
     row_id,
     domain,
@@ -440,7 +440,7 @@ FROM (
 ) AS told
 WHERE nth = 1;
 
-CREATE OR REPLACE VIEW kinewax_period.access_logs_agents_60s AS
+CREATE OR REPLACE VIEW period_of_kinewax.access_logs_agents_60s AS
 SELECT
     row_id,
     domain,
@@ -473,7 +473,7 @@ FROM (
 ) AS told
 WHERE nth = 1;
 
-CREATE OR REPLACE VIEW kinewax_period.access_logs_referrers_60s AS
+CREATE OR REPLACE VIEW period_of_kinewax.access_logs_referrers_60s AS
 SELECT
     row_id,
     domain,
@@ -506,7 +506,7 @@ FROM (
 ) AS told
 WHERE nth = 1;
 
-CREATE OR REPLACE VIEW kinewax_period.access_logs_unusual_traffic AS
+CREATE OR REPLACE VIEW period_of_kinewax.access_logs_unusual_traffic AS
 SELECT
     row_id,
     domain,
@@ -551,7 +551,7 @@ FROM (
 ) AS told
 WHERE nth = 1;
 
-CREATE OR REPLACE VIEW kinewax_period.clickstream_funnel_60s AS
+CREATE OR REPLACE VIEW period_of_kinewax.clickstream_funnel_60s AS
 SELECT
     row_id,
     domain,
@@ -590,7 +590,7 @@ FROM (
 ) AS told
 WHERE nth = 1;
 
-CREATE OR REPLACE VIEW kinewax_period.clickstream_products_60s AS
+CREATE OR REPLACE VIEW period_of_kinewax.clickstream_products_60s AS
 SELECT
     row_id,
     domain,
@@ -629,7 +629,7 @@ FROM (
 ) AS told
 WHERE nth = 1;
 
-CREATE OR REPLACE VIEW kinewax_period.clickstream_countries_60s AS
+CREATE OR REPLACE VIEW period_of_kinewax.clickstream_countries_60s AS
 SELECT
     row_id,
     domain,
@@ -666,7 +666,7 @@ FROM (
 ) AS told
 WHERE nth = 1;
 
-CREATE OR REPLACE VIEW kinewax_period.clickstream_genders_60s AS
+CREATE OR REPLACE VIEW period_of_kinewax.clickstream_genders_60s AS
 SELECT
     row_id,
     domain,
@@ -701,7 +701,7 @@ FROM (
 ) AS told
 WHERE nth = 1;
 
-CREATE OR REPLACE VIEW kinewax_period.clickstream_origins_60s AS
+CREATE OR REPLACE VIEW period_of_kinewax.clickstream_origins_60s AS
 SELECT
     row_id,
     domain,
@@ -736,7 +736,7 @@ FROM (
 ) AS told
 WHERE nth = 1;
 
-CREATE OR REPLACE VIEW kinewax_period.wiki_changes_10s AS
+CREATE OR REPLACE VIEW period_of_kinewax.wiki_changes_10s AS
 SELECT
     row_id,
     domain,
@@ -775,7 +775,7 @@ FROM (
 ) AS told
 WHERE nth = 1;
 
-CREATE OR REPLACE VIEW kinewax_period.wiki_changes_60s AS
+CREATE OR REPLACE VIEW period_of_kinewax.wiki_changes_60s AS
 SELECT
     row_id,
     domain,
@@ -814,7 +814,7 @@ FROM (
 ) AS told
 WHERE nth = 1;
 
-CREATE OR REPLACE VIEW kinewax_period.wiki_unusual_editing AS
+CREATE OR REPLACE VIEW period_of_kinewax.wiki_unusual_editing AS
 SELECT
     row_id,
     domain,
@@ -853,12 +853,12 @@ FROM (
 ) AS told
 WHERE nth = 1;
 
-CREATE OR REPLACE VIEW kinewax_period.ecommerce_events AS
+CREATE OR REPLACE VIEW period_of_kinewax.ecommerce_events AS
 SELECT *
 FROM kinewax.ecommerce_events
 WHERE delivered_on BETWEEN 'FIRST_DAY' AND 'LAST_DAY';
 
-CREATE OR REPLACE VIEW kinewax_period.clickstream_events AS
+CREATE OR REPLACE VIEW period_of_kinewax.clickstream_events AS
 SELECT *
 FROM kinewax.clickstream_events
 WHERE delivered_on BETWEEN 'FIRST_DAY' AND 'LAST_DAY';

@@ -22,7 +22,7 @@ from service.warehouse.views import latest, typed
 
 DATABASE = "kinewax"
 PARTITION = "delivered_on"
-PERIOD_DATABASE, FIRST_DAY, LAST_DAY = "kinewax_period", "FIRST_DAY", "LAST_DAY"
+PERIOD_DATABASE, FIRST_DAY, LAST_DAY = "period_of_kinewax", "FIRST_DAY", "LAST_DAY"
 """To be replaced by who wants the views of some days, as BUCKET is."""
 
 _SERDE = "org.openx.data.jsonserde.JsonSerDe"

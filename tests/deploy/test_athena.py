@@ -5,8 +5,11 @@ Nothing here ran on Athena; tests/deploy/athena_shim.py says what stands in for 
 
 from __future__ import annotations
 
+import re
+import shlex
+import subprocess
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -133,7 +136,7 @@ def test_of_rows_with_one_id_the_one_emitted_last_is_seen(
 
 def of_days(first: str, last: str) -> str:
     """Return period.sql as who wants these days would run it."""
-    return PERIOD.replace("'FIRST_DAY'", f"'{first}'").replace("'LAST_DAY'", f"'{last}'")
+    return PERIOD.replace("FIRST_DAY", first).replace("LAST_DAY", last)
 
 
 @pytest.mark.parametrize(
@@ -166,13 +169,45 @@ def test_of_some_days_the_latest_row_delivered_in_them_is_seen(
         for statement in on_duckdb(of_days(first, last)):
             connection.execute(statement)
         every = connection.execute("SELECT phase, events FROM ecommerce_visitors_daily").fetchall()
-        connection.execute("SET schema = 'kinewax_period'")
+        connection.execute("SET schema = 'period_of_kinewax'")
         found = connection.execute("SELECT phase, events FROM ecommerce_visitors_daily").fetchall()
         days = connection.execute("SELECT delivered_on FROM ecommerce_events").fetchall()
 
     assert dict(found) == seen
     assert every == [("final", 3)]
     assert all(first <= day <= last for (day,) in days)
+
+
+def test_days_that_move_along_are_seen_as_the_page_says(tmp_path: Path):
+    page = (ATHENA.parents[1] / "docs" / "how-to" / "warehouse.md").read_text()
+    (first,) = re.findall(r"`(date_format\(.*?\))`", page)
+    (last,) = re.findall(r"`(\d{4}/12/31)`", page)
+    event = {"event_time": "2026-11-22T00:00:00Z", "event_type": "view", "price": 1, "user_id": 1}
+    today = datetime.now(UTC)
+    for days in 0, 4, 30:
+        hour = (today - timedelta(days=days)).strftime("%Y/%m/%d/%H")
+        deliver(tmp_path, "ecommerce-raw", orjson.dumps({**event, "user_id": days}), hour=hour)
+
+    with duckdb.connect() as connection:
+        create(connection, TABLES, VIEWS, tmp_path)
+        moving = PERIOD.replace("'FIRST_DAY'", first).replace("LAST_DAY", last)
+        for statement in on_duckdb(moving):
+            connection.execute(statement)
+        connection.execute("SET schema = 'period_of_kinewax'")
+        found = connection.execute("SELECT user_id FROM ecommerce_events ORDER BY 1").fetchall()
+
+    assert found == [(0,), (4,)]
+
+
+def test_the_pages_command_gives_the_days_and_the_database_that_it_names():
+    page = (ATHENA.parents[1] / "docs" / "how-to" / "warehouse.md").read_text()
+    (command,) = re.findall(r"^sed .*period\.sql$", page, re.MULTILINE)
+    done = subprocess.run(
+        shlex.split(command), cwd=ATHENA.parents[1], capture_output=True, text=True, check=True
+    )
+
+    expected = of_days("2026/11/01", "2026/12/02").replace("period_of_kinewax", "november")
+    assert on_duckdb(done.stdout) == on_duckdb(expected)
 
 
 def test_the_days_stand_where_the_table_is_read_so_that_others_are_not():
