@@ -200,7 +200,10 @@ def moment_us(text: str) -> int:
         ValueError: It is none.
     """
     moment = datetime.fromisoformat(text)
-    moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    try:
+        moment = moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+    except OverflowError as error:  # the first or last hours that there are, elsewhere
+        raise ValueError(text) from error
     return round(moment.timestamp() * 1e6)
 
 

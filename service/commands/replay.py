@@ -125,6 +125,9 @@ def replay(
     if against is not None and processing_time:
         msg = "--against: no live run gave events the times of --processing-time"
         raise SettingsError(msg, hint="leave one of the two out")
+    if processing_time and (chosen.from_us, chosen.to_us) != (None, None):
+        msg = "--from and --to: with --processing-time all events happen from now on"
+        raise SettingsError(msg, hint="leave one of the two out")
     if chosen.from_us is not None and chosen.to_us is not None and chosen.from_us >= chosen.to_us:
         msg = f"--from {begin} is not before --to {end}"
         raise SettingsError(msg)
