@@ -48,13 +48,19 @@ def main() -> None:
 def files() -> dict[str, str]:
     """Return the text of each file for a warehouse by its path in deploy/."""
     return {
-        "redshift/tables.sql": _script(
-            "Tables with sort and distribution keys, and the views that queries read.",
-            redshift.tables(ROWS, EVENTS),
-        ),
         "redshift/users.sql": _script(
-            "Two users of least privilege: Firehose may only insert, readers see only views.",
-            redshift.users(ROWS, EVENTS),
+            "Two users, to be created once: one loads, the other reads.", redshift.users()
+        ),
+        "redshift/tables.sql": _script(
+            "Tables with sort and distribution keys.", redshift.tables(ROWS, EVENTS)
+        ),
+        "redshift/views.sql": _script(
+            "The views that queries read, made anew: run grants.sql after it.",
+            redshift.views(ROWS, EVENTS),
+        ),
+        "redshift/grants.sql": _script(
+            "Least privilege: Firehose may only insert, readers see only views.",
+            redshift.grants(ROWS, EVENTS),
         ),
         "redshift/copy.sql": _script(
             "How a table is loaded; Firehose takes what follows IAM_ROLE as its CopyOptions.",
@@ -73,6 +79,10 @@ def files() -> dict[str, str]:
             athena.hive_tables(EVENTS, CSV_COLUMNS),
         ),
         "athena/views.sql": _script("The views that queries read.", athena.views(ROWS, EVENTS)),
+        "athena/period.sql": _script(
+            "The views over some days of delivery: put yours in place of FIRST_DAY and LAST_DAY.",
+            athena.period_views(ROWS, EVENTS),
+        ),
     }
 
 

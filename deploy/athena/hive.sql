@@ -2,18 +2,18 @@
 -- Archives in Hive's folders: Parquet of `kinewax convert`, and the shop's CSV.
 
 CREATE EXTERNAL TABLE IF NOT EXISTS kinewax.ecommerce_parquet (
-    txn_timestamp string,
-    event_time string,
-    user_id string,
-    event_type string,
-    product_id string,
-    category_code string,
-    brand string,
-    price string,
-    user_session string,
-    category_id string
+    `txn_timestamp` string,
+    `event_time` string,
+    `user_id` string,
+    `event_type` string,
+    `product_id` string,
+    `category_code` string,
+    `brand` string,
+    `price` string,
+    `user_session` string,
+    `category_id` string
 )
-PARTITIONED BY (p_year int, p_month int, p_day int, p_hour int)
+PARTITIONED BY (`p_year` int, `p_month` int, `p_day` int, `p_hour` int)
 STORED AS PARQUET
 LOCATION 's3://BUCKET/ecommerce-parquet/'
 TBLPROPERTIES (
@@ -52,7 +52,7 @@ SELECT
     p_hour
 FROM (
     SELECT
-        COALESCE(TRY_CAST(REPLACE(SUBSTR(txn_timestamp, 1, 19), 'T', ' ') AS TIMESTAMP), TRY_CAST(REPLACE(SUBSTR(event_time, 1, 19), 'T', ' ') AS TIMESTAMP)) AS event_at,
+        COALESCE(CAST(TRY(FROM_ISO8601_TIMESTAMP(REPLACE(REPLACE(TRIM(txn_timestamp), ' UTC', 'Z'), ' ', 'T'))) AT TIME ZONE 'UTC' AS TIMESTAMP), CAST(TRY(FROM_ISO8601_TIMESTAMP(REPLACE(REPLACE(TRIM(event_time), ' UTC', 'Z'), ' ', 'T'))) AT TIME ZONE 'UTC' AS TIMESTAMP)) AS event_at,
         TRY_CAST(user_id AS BIGINT) AS user_id,
         event_type,
         TRY_CAST(product_id AS BIGINT) AS product_id,
@@ -70,14 +70,14 @@ FROM (
 WHERE event_at IS NOT NULL AND user_id IS NOT NULL AND event_type IS NOT NULL AND price IS NOT NULL;
 
 CREATE EXTERNAL TABLE IF NOT EXISTS kinewax.clickstream_parquet (
-    customerid string,
-    ipaddress string,
-    countrycode string,
-    gender string,
-    trafficorigin string,
-    event struct<type: string, product: string, amount: string>
+    `customerid` string,
+    `ipaddress` string,
+    `countrycode` string,
+    `gender` string,
+    `trafficorigin` string,
+    `event` struct<type: string, product: string, amount: string>
 )
-PARTITIONED BY (p_year int, p_month int, p_day int, p_hour int)
+PARTITIONED BY (`p_year` int, `p_month` int, `p_day` int, `p_hour` int)
 STORED AS PARQUET
 LOCATION 's3://BUCKET/clickstream-parquet/'
 TBLPROPERTIES (
@@ -129,17 +129,17 @@ FROM (
 WHERE customer_id IS NOT NULL AND event_type IS NOT NULL;
 
 CREATE EXTERNAL TABLE IF NOT EXISTS kinewax.ecommerce_csv (
-    event_time string,
-    event_type string,
-    product_id string,
-    category_id string,
-    category_code string,
-    brand string,
-    price string,
-    user_id string,
-    user_session string
+    `event_time` string,
+    `event_type` string,
+    `product_id` string,
+    `category_id` string,
+    `category_code` string,
+    `brand` string,
+    `price` string,
+    `user_id` string,
+    `user_session` string
 )
-PARTITIONED BY (p_year int, p_month int)
+PARTITIONED BY (`p_year` int, `p_month` int)
 ROW FORMAT SERDE 'org.apache.hadoop.hive.serde2.OpenCSVSerde'
 STORED AS TEXTFILE
 LOCATION 's3://BUCKET/ecommerce-csv/'
@@ -172,7 +172,7 @@ SELECT
     p_month
 FROM (
     SELECT
-        COALESCE(TRY_CAST(REPLACE(SUBSTR(event_time, 1, 19), 'T', ' ') AS TIMESTAMP)) AS event_at,
+        CAST(TRY(FROM_ISO8601_TIMESTAMP(REPLACE(REPLACE(TRIM(event_time), ' UTC', 'Z'), ' ', 'T'))) AT TIME ZONE 'UTC' AS TIMESTAMP) AS event_at,
         TRY_CAST(user_id AS BIGINT) AS user_id,
         event_type,
         TRY_CAST(product_id AS BIGINT) AS product_id,

@@ -868,7 +868,7 @@ SELECT
     delivered_on
 FROM (
     SELECT
-        COALESCE(TRY_CAST(REPLACE(SUBSTR(txn_timestamp, 1, 19), 'T', ' ') AS TIMESTAMP), TRY_CAST(REPLACE(SUBSTR(event_time, 1, 19), 'T', ' ') AS TIMESTAMP)) AS event_at,
+        COALESCE(CAST(TRY(FROM_ISO8601_TIMESTAMP(REPLACE(REPLACE(TRIM(txn_timestamp), ' UTC', 'Z'), ' ', 'T'))) AT TIME ZONE 'UTC' AS TIMESTAMP), CAST(TRY(FROM_ISO8601_TIMESTAMP(REPLACE(REPLACE(TRIM(event_time), ' UTC', 'Z'), ' ', 'T'))) AT TIME ZONE 'UTC' AS TIMESTAMP)) AS event_at,
         TRY_CAST(user_id AS BIGINT) AS user_id,
         event_type,
         TRY_CAST(product_id AS BIGINT) AS product_id,

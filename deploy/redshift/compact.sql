@@ -4,6 +4,7 @@
 WITH newest AS (
     SELECT row_id, MAX(emitted_at) AS emitted_at
     FROM kinewax.ecommerce_rows
+    WHERE OCTET_LENGTH(row_id) <= 1276
     GROUP BY row_id
     HAVING COUNT(*) > 1
 )
@@ -15,6 +16,7 @@ WHERE ecommerce_rows.row_id = newest.row_id
 WITH newest AS (
     SELECT row_id, MAX(emitted_at) AS emitted_at
     FROM kinewax.access_logs_rows
+    WHERE OCTET_LENGTH(row_id) <= 8444
     GROUP BY row_id
     HAVING COUNT(*) > 1
 )
@@ -26,6 +28,7 @@ WHERE access_logs_rows.row_id = newest.row_id
 WITH newest AS (
     SELECT row_id, MAX(emitted_at) AS emitted_at
     FROM kinewax.clickstream_rows
+    WHERE OCTET_LENGTH(row_id) <= 764
     GROUP BY row_id
     HAVING COUNT(*) > 1
 )
@@ -37,6 +40,7 @@ WHERE clickstream_rows.row_id = newest.row_id
 WITH newest AS (
     SELECT row_id, MAX(emitted_at) AS emitted_at
     FROM kinewax.wiki_rows
+    WHERE OCTET_LENGTH(row_id) <= 1276
     GROUP BY row_id
     HAVING COUNT(*) > 1
 )

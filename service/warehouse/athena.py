@@ -6,7 +6,8 @@
 - Tables of an archive in Hive's folders (`kinewax convert`, and CSV as the shop's files lie) have
   a partition for each folder, `p_year=` and so on, projected as numbers.
 - Events are read as texts and cast one by one in the view (TRY_CAST): a bad value is null, and an
-  event that lacks what it can't be without isn't in the view.
+  event that lacks what it can't be without isn't in the view. Times without an offset are taken to
+  be in the session's zone, which in Athena is UTC.
 - Views have times in milliseconds, which Athena keeps; rows are ranked by the text of
   `emitted_at`, which has microseconds: without its Z such texts are in the order of their times.
 """
@@ -16,11 +17,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from service.warehouse.tables import MOST_DIGITS, Column, Events, Member, Rows
+from service.warehouse.tables import MOST_DIGITS, Aggregate, Column, Events, Member, Rows
 from service.warehouse.views import latest, typed
 
 DATABASE = "kinewax"
 PARTITION = "delivered_on"
+PERIOD_DATABASE, FIRST_DAY, LAST_DAY = "period_of_kinewax", "FIRST_DAY", "LAST_DAY"
+"""To be replaced by who wants the views of some days, as BUCKET is."""
 
 _SERDE = "org.openx.data.jsonserde.JsonSerDe"
 _FIRST_DAY = "2026/01/01"
@@ -35,10 +38,10 @@ def tables(every_rows: Sequence[Rows], every_events: Sequence[Events]) -> Iterat
     """Yield the statements that create the database and its tables."""
     yield f"CREATE DATABASE IF NOT EXISTS {DATABASE}"
     for rows in every_rows:
-        columns = [f"{one.name} {_stored(one)}" for one in rows.columns]
+        columns = [f"{_ddl(one.name)} {_stored(one)}" for one in rows.columns]
         yield _external(rows.name, columns, f"{rows.domain}-aggregates")
     for events in every_events:
-        columns = [f"{name.lower()} {stored_type(events, name)}" for name in events.fields]
+        columns = [f"{_ddl(name)} {stored_type(events, name)}" for name in events.fields]
         yield _external(events.raw, columns, f"{events.domain}-raw")
 
 
@@ -53,7 +56,7 @@ def hive_tables(
     """
     for events in every_events:
         own = replace(events, raw=f"{events.domain}_parquet", view=f"{events.domain}_converted")
-        columns = [f"{name.lower()} {stored_type(own, name)}" for name in own.fields]
+        columns = [f"{_ddl(name)} {stored_type(own, name)}" for name in own.fields]
         yield _foldered(own.raw, columns, f"{own.domain}-parquet", tuple(_FOLDERS), _PARQUET_FORMAT)
         yield _view(own, tuple(_FOLDERS))
     for events in every_events:
@@ -65,7 +68,7 @@ def hive_tables(
                 view=f"{events.domain}_from_csv",
                 times=tuple(name for name in events.times if name in names),
             )
-            columns = [f"{name} string" for name in names]
+            columns = [f"{_ddl(name)} string" for name in names]
             yield _foldered(
                 own.raw, columns, f"{own.domain}-csv", _MONTHS, _CSV_FORMAT, header_lines=1
             )
@@ -74,14 +77,41 @@ def hive_tables(
 
 def views(every_rows: Sequence[Rows], every_events: Sequence[Events]) -> Iterator[str]:
     """Yield the statements that create the views."""
-    schema = f"{DATABASE}."
     for rows in every_rows:
         for aggregate in rows.aggregates:
-            select = latest(
-                rows, aggregate, schema=schema, read=_cast, newest="REPLACE(emitted_at, 'Z', '')"
-            )
-            yield f"CREATE OR REPLACE VIEW {schema}{aggregate.view} AS\n{select}"
+            yield _latest_view(DATABASE, rows, aggregate)
     yield from (_view(events, (PARTITION,)) for events in every_events)
+
+
+def period_views(every_rows: Sequence[Rows], every_events: Sequence[Events]) -> Iterator[str]:
+    """Yield the statements that create the same views over some days of delivery, in a database.
+
+    Trino applies a condition from outside before it ranks rows only where it is on what they are
+    ranked within, and a day of delivery can't be: a row that came again on the next day would be
+    seen twice. So the days stand inside.
+    """
+    days = f"{PARTITION} BETWEEN '{FIRST_DAY}' AND '{LAST_DAY}'"
+    yield f"CREATE DATABASE IF NOT EXISTS {PERIOD_DATABASE}"
+    for rows in every_rows:
+        for aggregate in rows.aggregates:
+            yield _latest_view(PERIOD_DATABASE, rows, aggregate, among=days)
+    for events in every_events:
+        yield (
+            f"CREATE OR REPLACE VIEW {PERIOD_DATABASE}.{events.view} AS\n"
+            f"SELECT *\nFROM {DATABASE}.{events.view}\nWHERE {days}"
+        )
+
+
+def _latest_view(database: str, rows: Rows, aggregate: Aggregate, *, among: str = "") -> str:
+    select = latest(
+        rows,
+        aggregate,
+        schema=f"{DATABASE}.",
+        read=_cast,
+        newest="REPLACE(emitted_at, 'Z', '')",
+        among=among,
+    )
+    return f"CREATE OR REPLACE VIEW {database}.{aggregate.view} AS\n{select}"
 
 
 def _view(events: Events, partitions: Sequence[str]) -> str:
@@ -105,7 +135,7 @@ def _external(name: str, columns: Sequence[str], prefix: str) -> str:
     return (
         f"CREATE EXTERNAL TABLE IF NOT EXISTS {DATABASE}.{name} (\n    "
         + ",\n    ".join(columns)
-        + f"\n)\nPARTITIONED BY ({PARTITION} string)\n"
+        + f"\n)\nPARTITIONED BY ({_ddl(PARTITION)} string)\n"
         f"ROW FORMAT SERDE '{_SERDE}'\n"
         "WITH SERDEPROPERTIES ('ignore.malformed.json' = 'true')\n"
         f"LOCATION '{location}'\n"
@@ -136,7 +166,7 @@ def _foldered(
     return (
         f"CREATE EXTERNAL TABLE IF NOT EXISTS {DATABASE}.{name} (\n    "
         + ",\n    ".join(columns)
-        + f"\n)\nPARTITIONED BY ({', '.join(f'{folder} int' for folder in folders)})\n"
+        + f"\n)\nPARTITIONED BY ({', '.join(f'{_ddl(one)} int' for one in folders)})\n"
         f"{stored_as}\n"
         f"LOCATION '{location}'\n"
         f"TBLPROPERTIES (\n    {written}\n)"
@@ -144,6 +174,11 @@ def _foldered(
 
 
 # ---- columns ------------------------------------------------------------------------------------
+
+
+def _ddl(name: str) -> str:
+    """Write a column's name in a table: more words are reserved there than in queries (`views`)."""
+    return f"`{name.lower()}`"
 
 
 def _stored(column: Column) -> str:
@@ -189,5 +224,9 @@ def _read(member: Member) -> str:
 
 
 def _time(field: str) -> str:
-    """Read `2019-10-01 00:00:00 UTC` and `2019-10-01T00:00:00.5` alike, to the second."""
-    return f"TRY_CAST(REPLACE(SUBSTR({field.lower()}, 1, 19), 'T', ' ') AS TIMESTAMP)"
+    """Read `2019-10-01 00:00:00 UTC` and ISO 8601, to the millisecond; without an offset it is UTC.
+
+    What is no time is null: FROM_ISO8601_TIMESTAMP alone would end the query.
+    """
+    text = f"REPLACE(REPLACE(TRIM({field.lower()}), ' UTC', 'Z'), ' ', 'T')"
+    return f"CAST(TRY(FROM_ISO8601_TIMESTAMP({text})) AT TIME ZONE 'UTC' AS TIMESTAMP)"

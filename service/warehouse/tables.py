@@ -30,6 +30,9 @@ Kind = Literal["integer", "decimal", "real", "text", "time", "boolean"]
 MOST_DIGITS = 19
 """Of a 64-bit integer, in whose units decimals are summed."""
 
+ROW_ID = "row_id"
+"""The column by which repeats of a row are known."""
+
 
 @dataclass(frozen=True, slots=True)
 class Column:
@@ -56,11 +59,13 @@ class Aggregate:
         name: As in the rows' `aggregate`.
         view: What queries call it.
         columns: All columns of its rows, in the rows' own order.
+        keys: Those of them that, with the window's start, tell one row from another.
     """
 
     name: str
     view: str
     columns: tuple[Column, ...]
+    keys: tuple[Column, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +132,7 @@ class Events:
 
 
 _HEAD = (
-    Column("row_id", "text", required=True),
+    Column(ROW_ID, "text", required=True),
     Column("domain", "text", required=True),
     Column("aggregate", "text", required=True),
     Column("window_start", "time", required=True),
@@ -144,9 +149,12 @@ def rows_of(domain: Domain) -> Rows:
         ValueError: Two aggregates have values of one name that no column can hold both of.
     """
     aggregates = (
-        *(_aggregate(domain, one.name, _window_columns(domain, one)) for one in _emitted(domain)),
         *(
-            _aggregate(domain, one.name, _detector_columns(domain, one))
+            _aggregate(domain, one.name, _window_keys(domain, one), _window_values(domain, one))
+            for one in _emitted(domain)
+        ),
+        *(
+            _aggregate(domain, one.name, _detector_keys(domain, one), _detector_values(one))
             for one in domain.detectors
             if isinstance(one, StreamForest) or one.emit
         ),
@@ -182,34 +190,44 @@ def events_of(domain: Domain) -> Events:
 _SCORES = (Column("score", "real"), Column("grade", "real"))
 
 
-def _detector_columns(domain: Domain, detector: DetectorSpec) -> list[Column]:
-    keys: list[Column] = []
+def _detector_keys(domain: Domain, detector: DetectorSpec) -> list[Column]:
     match detector:
         case KeyForest():
             (window,) = (one for one in domain.windows if one.name == detector.window)
-            keys = [_column(name, domain.field_by_name[name]) for name in window.key]
+            return _window_keys(domain, window)
         case RecordForest():
             keys = [_column(name, domain.field_by_name[name]) for name in detector.key]
-            keys += [Column(SHARD, "text"), Column(SEQUENCE_NUMBER, "text")]
-    seen = [Column(name, "real") for name in detector.columns]
-    # A field may be both the key and what is seen: a row then has it once.
-    return list({column.name: column for column in (*keys, *seen, *_SCORES)}.values())
+            return [*keys, Column(SHARD, "text"), Column(SEQUENCE_NUMBER, "text")]
+        case _:
+            return []
+
+
+def _detector_values(detector: DetectorSpec) -> list[Column]:
+    return [*(Column(name, "real") for name in detector.columns), *_SCORES]
 
 
 def _emitted(domain: Domain) -> list[AnyWindow]:
     return [one for one in domain.all_windows if isinstance(one, SessionWindow) or one.emit]
 
 
-def _aggregate(domain: Domain, name: str, own: Sequence[Column]) -> Aggregate:
-    return Aggregate(name, f"{domain.name}_{name}", (*_HEAD, *own, *_TAIL))
+def _aggregate(
+    domain: Domain, name: str, keys: Sequence[Column], values: Sequence[Column]
+) -> Aggregate:
+    # A field may be both a key and what a detector sees: a row then has it once.
+    own = {column.name: column for column in (*keys, *values)}
+    return Aggregate(
+        name, f"{domain.name}_{name}", (*_HEAD, *own.values(), *_TAIL), keys=tuple(keys)
+    )
 
 
-def _window_columns(domain: Domain, window: AnyWindow) -> list[Column]:
-    fields = domain.field_by_name
-    keys = [_column(name, fields[name]) for name in window.key]
-    values = [_value_column(value, fields) for value in window.values]
+def _window_keys(domain: Domain, window: AnyWindow) -> list[Column]:
+    return [_column(name, domain.field_by_name[name]) for name in window.key]
+
+
+def _window_values(domain: Domain, window: AnyWindow) -> list[Column]:
+    values = [_value_column(value, domain.field_by_name) for value in window.values]
     has_phase = isinstance(window, SessionWindow) or window.interim_seconds > 0
-    return [*keys, *values, *([_PHASE] if has_phase else [])]
+    return [*values, *([_PHASE] if has_phase else [])]
 
 
 def _value_column(value: Value | SessionValue, fields: dict[str, Field]) -> Column:

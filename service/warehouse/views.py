@@ -7,7 +7,7 @@ and MOD(..., 7) makes both 0.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 from service.warehouse.tables import Aggregate, Column, Events, Member, Rows
 
@@ -23,6 +23,8 @@ def latest(
     schema: str = "",
     read: Callable[[Column, Column], str],
     newest: str = NEWEST,
+    among: str = "",
+    apart: str = "",
 ) -> str:
     """Select an aggregate's rows: of those with one `row_id` the one emitted last.
 
@@ -39,6 +41,8 @@ def latest(
         read: How a column is read, as an expression, from the table's column of the same name,
             which may be wider.
         newest: By what rows are ranked.
+        among: A condition on the table's rows; the latest is that of those which meet it.
+        apart: A condition on rows that stand by themselves, whatever others have their `row_id`.
     """
     columns = ",\n    ".join(column.name for column in aggregate.columns)
     stored = {column.name: column for column in rows.columns}
@@ -49,6 +53,9 @@ def latest(
     inner = ",\n        ".join(
         _named(read(column, stored[column.name]), column.name) for column in aggregate.columns
     )
+    own = [f"domain = '{rows.domain}'", f"aggregate = '{aggregate.name}'"]
+    where = " AND ".join([*own, among] if among else own)
+    shown = f"nth = 1 OR {apart}" if apart else "nth = 1"
     return f"""SELECT
     {columns}
 FROM (
@@ -59,9 +66,9 @@ FROM (
             ORDER BY {order}
         ) AS nth
     FROM {schema}{rows.name}
-    WHERE domain = '{rows.domain}' AND aggregate = '{aggregate.name}'
+    WHERE {where}
 ) AS told
-WHERE nth = 1"""
+WHERE {shown}"""
 
 
 def typed(
@@ -85,8 +92,7 @@ def typed(
     columns = [_filled(one.column) for one in events.members]
     needed = [f"{column.name} IS NOT NULL" for column in events.required]
     if events.times:
-        times = ", ".join(time(name) for name in events.times)
-        inner.insert(0, f"COALESCE({times}) AS event_at")
+        inner.insert(0, _named(_first([time(name) for name in events.times]), "event_at"))
         needed.insert(0, "event_at IS NOT NULL")
         columns = [
             "event_at",
@@ -105,6 +111,11 @@ FROM (
     FROM {schema}{events.raw} AS stored
 ) AS told
 WHERE {" AND ".join(needed)}"""
+
+
+def _first(expressions: Sequence[str]) -> str:
+    """The first that isn't null; Trino takes no COALESCE of one."""
+    return expressions[0] if len(expressions) == 1 else f"COALESCE({', '.join(expressions)})"
 
 
 def _filled(column: Column) -> str:

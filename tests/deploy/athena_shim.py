@@ -21,6 +21,7 @@ BUCKET = "s3://BUCKET/"
 
 def create(connection: duckdb.DuckDBPyConnection, tables: str, views: str, bucket: Path) -> None:
     """Create what both scripts of deploy/athena/ declare, over a directory for the bucket."""
+    connection.execute("SET TimeZone = 'UTC'")  # Athena's sessions are
     connection.execute("CREATE SCHEMA kinewax")
     for statement in sqlglot.parse(tables, read="athena", error_level=sqlglot.ErrorLevel.RAISE):
         if isinstance(statement, exp.Create) and statement.kind == "TABLE":
@@ -31,10 +32,12 @@ def create(connection: duckdb.DuckDBPyConnection, tables: str, views: str, bucke
 
 
 def on_duckdb(text: str) -> list[str]:
-    """Transpile what Athena runs as Trino."""
-    return sqlglot.transpile(
-        text, read="trino", write="duckdb", error_level=sqlglot.ErrorLevel.RAISE
-    )
+    """Transpile what Athena runs as Trino; a database of Athena's is a schema of DuckDB's."""
+    statements = sqlglot.parse(text, read="trino", error_level=sqlglot.ErrorLevel.RAISE)
+    for one in statements:
+        if isinstance(one, exp.Create) and one.kind == "DATABASE":
+            one.set("kind", "SCHEMA")
+    return [one.sql("duckdb") for one in statements if one is not None]
 
 
 def properties_of(table: exp.Expression) -> dict[str, str]:

@@ -64,6 +64,12 @@ def postgres() -> Iterator[str]:
         yield address
 
 
+def run(connection: psycopg.Connection[Any], file: str) -> None:
+    """Run a script of deploy/redshift/."""
+    for statement in on_postgres((REDSHIFT / file).read_text()).statements:
+        connection.execute(statement)
+
+
 @pytest.fixture
 def warehouse(postgres: str, request: pytest.FixtureRequest) -> Iterator[psycopg.Connection[Any]]:
     """A connection to a database of the test's own, with Redshift's tables, views and users."""
@@ -71,9 +77,8 @@ def warehouse(postgres: str, request: pytest.FixtureRequest) -> Iterator[psycopg
     with psycopg.connect(postgres, autocommit=True) as server:
         server.execute(f"CREATE DATABASE {name}")
         with psycopg.connect(postgres, dbname=name) as connection:
-            for file in ("tables.sql", "users.sql"):
-                for statement in on_postgres((REDSHIFT / file).read_text()).statements:
-                    connection.execute(statement)
+            for file in ("users.sql", "tables.sql", "views.sql", "grants.sql"):
+                run(connection, file)
             connection.execute("SET search_path TO kinewax")
             connection.commit()
             yield connection

@@ -2,7 +2,8 @@
 
 `on_postgres` parses a script by Redshift's grammar (sqlglot; what it can't parse fails), takes out
 what PostgreSQL lacks, and says so in `dropped`. `load` does what COPY does with JSON 'auto
-ignorecase': keys find columns by name in any case, missing ones are null, others are passed over.
+ignorecase' and TRUNCATECOLUMNS: keys find columns by name in any case, missing ones are null,
+others are passed over, and a text ends with the last character that fits into its column's bytes.
 """
 
 from __future__ import annotations
@@ -19,8 +20,17 @@ from psycopg import sql
 from sqlglot import exp
 
 PLACEMENT = (exp.DistStyleProperty, exp.DistKeyProperty, exp.SortKeyProperty)
-LONGEST_OF_POSTGRES = "VARCHAR"
 _USER = re.compile(r"CREATE USER (?P<name>\w+) PASSWORD DISABLE", re.IGNORECASE)
+_TRY_CAST = "try_timestamptz"
+# As TRY_CAST: what is no time is null.
+_TRY_CAST_OF_POSTGRES = f"""CREATE OR REPLACE FUNCTION public.{_TRY_CAST}(value text)
+RETURNS timestamptz LANGUAGE plpgsql STABLE AS $$
+BEGIN
+    RETURN CAST(value AS timestamptz);
+EXCEPTION WHEN data_exception THEN
+    RETURN NULL;
+END
+$$"""
 _PATH = re.compile(r"ALTER USER (?P<name>\w+) SET search_path TO (?P<schema>\w+)", re.IGNORECASE)
 
 
@@ -46,6 +56,8 @@ def on_postgres(text: str) -> Script:
         elif isinstance(statement, exp.Command):
             script.statements.append(_user(statement.sql("redshift", comments=False), script))
         else:
+            if statement.find(exp.TryCast) and _TRY_CAST_OF_POSTGRES not in script.statements:
+                script.statements.append(_TRY_CAST_OF_POSTGRES)
             script.statements.append(_without(statement, script).sql("postgres"))
     for one in script.dropped:
         print(f"not on PostgreSQL: {one}")
@@ -55,13 +67,20 @@ def on_postgres(text: str) -> Script:
 def load(connection: psycopg.Connection[Any], table: str, objects: Iterable[bytes]) -> None:
     """Load objects of JSON lines into a table, as COPY would."""
     lines = [line for content in objects for line in content.splitlines()]
-    lowered = [orjson.dumps({k.lower(): v for k, v in orjson.loads(one).items()}) for one in lines]
+    lowered = [{k.lower(): v for k, v in orjson.loads(one).items()} for one in lines]
     name = sql.Identifier(*table.split("."))
     with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT column_name, character_maximum_length FROM information_schema.columns "
+            "WHERE table_schema = %s AND table_name = %s AND data_type = 'character varying'",
+            table.split("."),
+        )
+        lengths = dict(cursor.fetchall())
         cursor.execute("CREATE TEMPORARY TABLE line (content jsonb) ON COMMIT DROP")
         with cursor.copy("COPY line FROM STDIN") as copy:
             for one in lowered:
-                copy.write_row((one.decode(),))
+                fitting = {name: _cut(value, lengths.get(name)) for name, value in one.items()}
+                copy.write_row((orjson.dumps(fitting).decode(),))
         cursor.execute(
             sql.SQL(
                 "INSERT INTO {} SELECT told.* "
@@ -69,6 +88,12 @@ def load(connection: psycopg.Connection[Any], table: str, objects: Iterable[byte
             ).format(name, name)
         )
     connection.commit()
+
+
+def _cut(value: object, length_bytes: int | None) -> object:
+    if length_bytes is None or not isinstance(value, str):
+        return value
+    return value.encode()[:length_bytes].decode(errors="ignore")
 
 
 def _without(statement: exp.Expression, script: Script) -> exp.Expression:
@@ -79,6 +104,10 @@ def _without(statement: exp.Expression, script: Script) -> exp.Expression:
         if kind.this == exp.DataType.Type.SUPER:
             script.dropped.append(f"SUPER of {kind.parent.name}, here JSONB")
             kind.replace(exp.DataType.build("jsonb"))
+    for cast in list(statement.find_all(exp.TryCast)):
+        assert cast.to.sql("postgres") == "TIMESTAMPTZ"
+        script.dropped.append(f"TRY_CAST of {cast.this.sql('redshift')}, here a function")
+        cast.replace(exp.func(f"public.{_TRY_CAST}", cast.this))
     for dot in [one for one in statement.find_all(exp.Dot, exp.Column) if _is_inside(one)]:
         script.dropped.append(f"the path {dot.sql('redshift')}, here ->>")
         *outer, last = [part.name for part in dot.parts]

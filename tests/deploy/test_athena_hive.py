@@ -79,10 +79,10 @@ def asked(bucket: Path, table: str, sql: str) -> list[dict[str, Any]]:
         if one.kind == "VIEW" and any(name.name == table for name in one.find_all(exp.Table))
     )  # fmt: skip
     with duckdb.connect() as connection:
+        connection.execute("SET TimeZone = 'UTC'")
         connection.execute("CREATE SCHEMA kinewax")
         connection.execute(f"CREATE VIEW kinewax.{table} AS SELECT * FROM {read}")
-        for text in on_duckdb(view.sql("athena")):
-            connection.execute(text)
+        connection.execute(view.sql("duckdb"))
         connection.execute("SET schema = 'kinewax'")
         (text,) = on_duckdb(sql)
         found_rows = connection.execute(text)

@@ -117,6 +117,23 @@ def test_a_detectors_columns_are_its_keys_what_it_sees_and_its_score():
     assert [other.name for other in rows_of(one).aggregates] == ["stream", "each", "record"]
 
 
+def test_keys_are_what_tells_rows_of_one_start_apart():
+    window = Window("w", 60, key=("user", "shop"), values=(Count("n"),))
+    detectors = (
+        StreamForest(name="stream", levels=LEVELS, features=(Keys("users", "w"),)),
+        KeyForest(name="each", levels=LEVELS, window="w", values=("n",)),
+        RecordForest(name="record", levels=LEVELS, fields=("price",), key=("user",)),
+    )
+    rows = rows_of(domain(windows=(window,), detectors=detectors))
+
+    assert {one.name: [key.name for key in one.keys] for one in rows.aggregates} == {
+        "w": ["user", "shop"],
+        "stream": [],
+        "each": ["user", "shop"],
+        "record": ["user", "shard", "sequence_number"],
+    }
+
+
 def test_a_column_of_two_aggregates_is_wide_enough_for_both():
     windows = (
         Window("a", 60, key=("user",), values=(Sum("x", of="price"), Count("y"), Count("z"))),
