@@ -66,7 +66,7 @@ class Bar:
 
     Attributes:
         label: What it is of.
-        value: How long it is; not negative, but of movers.
+        value: How long it is; below 0 only movers have a length.
         of: What it is a part of, drawn behind it; 0 for nothing.
         share: The value is a share, told in percent.
     """
@@ -106,7 +106,7 @@ def bars(found: Sequence[Bar], frame: Frame, among: Sequence[Bar] = ()) -> str:
         behind = _rect("rest", left, y, room * bar.of / longest) if bar.of else ""
         drawn.append(
             f"<g><title>{escape(bar.label)}: {_exact(bar)}</title>{_label(bar.label, left, y)}"
-            f"{behind}{_rect('mark', left, y, room * bar.value / longest)}"
+            f"{behind}{_rect('mark', left, y, room * max(bar.value, 0) / longest)}"
             f'<text x="{end + _SPACE:.1f}" y="{y + _BASELINE}">{text}</text></g>'
         )
     summary = ", ".join(f"{bar.label}: {_exact(bar)}" for bar in found)

@@ -51,14 +51,20 @@ class Until:
 def until(answers: Sequence[Answer], domain: str, today: str) -> Until:
     """Find out from the lines of a domain how far its data go."""
     times = [
-        str(row[answer.columns.index(answer.question.chart.columns["x"])])
+        str(value)
         for answer in answers
         if answer.question.domain == domain
         and answer.question.chart
         and answer.question.chart.kind == "line"
-        for row in answer.rows[-1:]
+        for value in _column(answer, answer.question.chart.columns["x"])
+        if value is not None
     ]
     return Until(max(times, default=""), today)
+
+
+def _column(answer: Answer, name: str) -> list[Plain]:
+    at = answer.columns.index(name)
+    return [row[at] for row in answer.rows]
 
 
 def figure(answer: Answer, key: str, end: Until) -> str:
@@ -127,6 +133,9 @@ def _bars(chart: Chart, rows: Sequence[Row], frame: Frame) -> str:
 def _lines(chart: Chart, rows: Sequence[Row], frame: Frame) -> str:
     """Draw lines over times; of one time alone, which makes no line, bars."""
     x, columns = chart.columns["x"], chart.columns["y"].split(",")
+    rows = sorted((row for row in rows if row[x] is not None), key=lambda row: str(row[x]))
+    if not rows:
+        return _NOTHING.format("no time is known.")
     if len(rows) == 1:
         values = [Bar(words(column), _number(rows[0][column]) or 0) for column in columns]
         return _both(lambda one: bars(values, one), frame, str(rows[0][x]))

@@ -8,6 +8,7 @@ was left out, and why, is in it.
 from __future__ import annotations
 
 import os.path
+import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from html import escape
@@ -23,6 +24,7 @@ from service.insights.figures import Until, figure, is_share, named, until, word
 _TEMPLATE = Path(__file__).with_name("report.html")
 _OPEN_UP_TO = 12
 _NAMED_UP_TO = 20
+_TIME = re.compile(r"\d{4}-\d\d-\d\d")
 
 
 def page(insights: Insights, made_at: str) -> str:
@@ -141,7 +143,12 @@ def _column(name: str, values: Sequence[Plain], columns: Sequence[str]) -> tuple
     """Return the class of a column and its cells, whose numbers have their points in a row."""
     values = [named(name, value) for value in values]
     numbers = [value for value in values if _is_number(value)]
-    kind = ' class="number"' if len(numbers) + values.count(None) == len(values) > 0 else ""
+    known = [value for value in values if value is not None]
+    kind = ""
+    if len(numbers) == len(known):
+        kind = ' class="number"'
+    elif all(_TIME.match(str(value)) for value in known):
+        kind = ' class="time"'
     share = is_share(name, columns)
     cents = any(abs(one) >= 1 and not float(one).is_integer() for one in numbers)
     return kind, [escape(_text(value, share=share, cents=cents)) for value in values]

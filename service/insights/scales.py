@@ -145,7 +145,7 @@ def time_labels(at: Sequence[float], left: float, right: float) -> list[Label]:
 
     Args:
         at: The times, ascending, in seconds since the epoch.
-        left: Where the first one is; to the left of it there may be something else.
+        left: Where the first one is; a label may begin before it, but not before 0.
         right: Where the last one is, which is the edge.
     """
     start, span = at[0], (at[-1] - at[0]) or 1
@@ -157,7 +157,7 @@ def time_labels(at: Sequence[float], left: float, right: float) -> list[Label]:
     # Days are told from the first one on, times at round ones.
     first = start if step >= DAY_SECONDS else math.ceil(start / step) * step
     labels: list[Label] = []
-    free, year = left - room / 2, _utc(first).year
+    free, year = 0.0, _utc(first).year
     for number in range(int((at[-1] - first) // step) + 1):
         time = first + number * step
         x = left + (right - left) * (time - start) / span

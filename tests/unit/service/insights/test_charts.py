@@ -102,6 +102,13 @@ def test_charts_among_others_have_their_scale_whatever_their_own_texts_take():
     assert short == pytest.approx(long / 100_000, abs=0.1)
 
 
+def test_a_bar_below_zero_has_no_length_but_its_number():
+    svg = bars([Bar("a", 10), Bar("b", -5)], frame())
+
+    assert widths(svg, "mark")[1] == 0
+    assert texts(svg)[-1] == "\N{MINUS SIGN}5"
+
+
 @pytest.mark.parametrize("width", WIDTHS)
 @pytest.mark.parametrize(
     "found",
@@ -215,6 +222,7 @@ def test_whole_numbers_get_whole_ticks():
     [
         (MIDNIGHT - 9 * HOUR - 8 * MINUTE, MINUTE, 284),  # 14:52 to 19:35, as the review saw
         (MIDNIGHT - 2 * HOUR, 5 * MINUTE, 50),  # over midnight
+        (MIDNIGHT + 18 * HOUR + 52 * MINUTE, 2 * MINUTE, 142),
         (MIDNIGHT - 300 * DAY, DAY, 400),  # over a year's end
         (MIDNIGHT, DAY, 2),
         (MIDNIGHT, DAY, 9),
@@ -227,10 +235,11 @@ def test_no_label_of_an_axis_is_cut_off_or_meets_another(
 ):
     at = [start + place * step for place in range(count)]
 
-    svg = lines(at, [Line("views per minute", [12_345.0] * count)], frame(width))
+    for value in (2.0, 12_345.0):
+        svg = lines(at, [Line("views per minute", [value] * count)], frame(width))
 
-    assert_legible(svg, width)
-    assert len(texts(svg)) > 6
+        assert_legible(svg, width)
+        assert len(texts(svg)) > 6
 
 
 @pytest.mark.parametrize("values", [[0, 0], [-5, 3], [-5, -3], [None, None]])

@@ -132,6 +132,20 @@ def test_a_line_says_its_unit_and_how_it_was_drawn():
     assert "720 rows" in html
 
 
+def test_times_may_come_in_any_order_and_one_that_isnt_known_is_left_out():
+    rows = [("2025-04-03", 3), (None, 9), ("2025-04-01", 1), ("2025-04-02", 2)]
+
+    html = paged(answered(("day", "views"), rows, "line", x="day", y="views"))
+
+    (points, _) = re.findall(r'<polyline[^>]* points="([^"]+)"', html)
+    places = [tuple(map(float, one.split(","))) for one in points.split()]
+    assert len(places) == 3
+    assert places == sorted(places)
+    assert "no time is known" in paged(
+        answered(("day", "views"), [(None, 9)], "line", x="day", y="views")
+    )
+
+
 def test_groups_of_bars_are_named_and_share_a_scale():
     rows = [(4, "a", 10), (5, "a", 5)]
 
@@ -177,6 +191,13 @@ def test_columns_say_that_they_are_and_stand_over_their_numbers():
     ]
     numbers = [text for kind, text in cells(html, "td") if "number" in kind]
     assert numbers == ["1,234.50", "2.00", "-"]
+
+
+def test_a_time_stays_in_one_line():
+    html = paged(answered(("minute", "n"), [("2025-04-02 09:00", 1), (None, 2)]))
+
+    assert (' class="time"', "2025-04-02 09:00") in cells(html, "td")
+    assert ".time { white-space: nowrap; }" in html
 
 
 def test_a_page_that_was_mailed_says_which_files_were_left_and_why():
