@@ -68,6 +68,7 @@ def test_a_day_of_minutes_is_drawn_in_steps_whose_means_add_up():
 
     assert found.mean_of == 10 * MINUTE
     assert len(found.at) == 144 <= POINTS
+    assert found.at[0] == NINE + 4.5 * MINUTE  # the middle of the ten
     assert sum(value or 0 for value in found.lines[0]) * 10 == pytest.approx(sum(views))
 
 
