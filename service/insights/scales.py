@@ -22,6 +22,7 @@ DAY_SECONDS = 86_400
 _MINUTE, _HOUR = 60, 3_600
 
 _THIN, _FAT = set(" iljtfIr.,:;|'!()[]/-"), set("mwMW@%…—")
+_THIN_EMS = 0.41
 _BROAD = set("+=<>#&~") | {MINUS}
 _UNITS = ((1e12, "T"), (1e9, "bn"), (1e6, "M"))
 _TIME_STEPS = (
@@ -81,6 +82,27 @@ def ticks(low: float, high: float, most: int, whole: bool) -> list[float]:
     return [round(number * step, 12) for number in range(first, last + 1)]
 
 
+def ends(values: Sequence[float | None]) -> tuple[float, float]:
+    """Return the ends of an axis that holds some values and 0; of zeros alone it goes to 1."""
+    known = [value for value in values if value is not None]
+    low, high = min(known, default=0), max(known, default=0)
+    low, high = min(low, 0), max(high, 0)
+    return low, high if high > low else low + 1
+
+
+def runs(values: Sequence[float | None]) -> Iterator[list[int]]:
+    """Yield the places of values that follow each other, without those that aren't known."""
+    run: list[int] = []
+    for place, value in enumerate(values):
+        if value is not None:
+            run.append(place)
+        elif run:
+            yield run
+            run = []
+    if run:
+        yield run
+
+
 # ---- texts --------------------------------------------------------------------------------------
 
 
@@ -99,7 +121,8 @@ def cut(text: str, room: float) -> str:
     room += _ROUNDING
     if width_of(text) <= room:
         return text
-    for kept in range(len(text) - 1, 1, -1):
+    most = min(len(text) - 1, int(room / (FONT * _THIN_EMS)))
+    for kept in range(most, 1, -1):
         head = (kept + 1) // 2
         shorter = f"{text[:head]}…{text[len(text) - kept + head :]}"
         if width_of(shorter) <= room:
@@ -109,7 +132,7 @@ def cut(text: str, room: float) -> str:
 
 def _ems(character: str) -> float:
     if character in _THIN:
-        return 0.41
+        return _THIN_EMS
     if character in _FAT or unicodedata.east_asian_width(character) in {"W", "F"}:
         return 1.0
     if character in _BROAD:
@@ -197,9 +220,7 @@ def span_text(seconds: float) -> str:
 def _told(seconds: float, step: float, first: bool) -> tuple[str, str]:
     time = _utc(seconds)
     day = f"{time.day} {time:%b}"
-    if step >= DAY_SECONDS:
-        return day, f"{time.year}" if first else ""
-    if seconds % DAY_SECONDS == 0:
+    if step >= DAY_SECONDS or seconds % DAY_SECONDS == 0:
         return day, f"{time.year}" if first else ""
     clock = f"{time:%H:%M}" if step >= _MINUTE else f"{time:%H:%M:%S}"
     return clock, f"{day} {time.year}" if first else ""
@@ -207,24 +228,3 @@ def _told(seconds: float, step: float, first: bool) -> tuple[str, str]:
 
 def _utc(seconds: float) -> datetime:
     return datetime.fromtimestamp(seconds, UTC)
-
-
-def ends(values: Sequence[float | None]) -> tuple[float, float]:
-    """Return the ends of an axis that holds some values and 0; of zeros alone it goes to 1."""
-    known = [value for value in values if value is not None]
-    low, high = min(known, default=0), max(known, default=0)
-    low, high = min(low, 0), max(high, 0)
-    return low, high if high > low else low + 1
-
-
-def runs(values: Sequence[float | None]) -> Iterator[list[int]]:
-    """Yield the places of values that follow each other, without those that aren't known."""
-    run: list[int] = []
-    for place, value in enumerate(values):
-        if value is not None:
-            run.append(place)
-        elif run:
-            yield run
-            run = []
-    if run:
-        yield run
