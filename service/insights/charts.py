@@ -15,6 +15,7 @@ from html import escape
 
 from service.insights.scales import (
     FONT,
+    alike,
     brief,
     cut,
     ends,
@@ -166,7 +167,7 @@ def lines(
     most_ticks = _PANEL_TICKS if many else _ONE_PANEL_TICKS
     scales = [(line, *ends(line.values)) for line in found]
     marked = [ticks(low, high, most_ticks, whole) for _, low, high in scales]
-    left = widest([brief(tick) for one in marked for tick in one]) + _SPACE
+    left = widest([text for one in marked for text in alike(one)]) + _SPACE
     right = frame.width - _SPACE
     span = (at[-1] - at[0]) or 1
     xs = [left + (right - left) * (time - at[0]) / span for time in at]
@@ -187,13 +188,13 @@ def lines(
             f'<text class="soft" x="{beside:.0f}" y="{top - 9}">'
             f"{highest}{when if fits else ''}</text>"
         )
-        for tick in marks:
+        for tick, text in zip(marks, alike(marks), strict=True):
             y = bottom - height * (tick - low) / (high - low)
             drawn.append(
                 f'<line class="{"axis" if tick == 0 else "grid"}" x1="{left:.1f}" '
                 f'x2="{frame.width}" y1="{y:.1f}" y2="{y:.1f}"/>'
                 f'<text class="soft" x="{left - _SPACE:.1f}" y="{y + 4:.1f}"{_END}>'
-                f"{brief(tick)}</text>"
+                f"{text}</text>"
             )
         drawn.extend(
             f'<line class="axis" x1="{label.x:.1f}" x2="{label.x:.1f}" '

@@ -57,6 +57,14 @@ def _places(size: float) -> int:
     return max(0, 2 - math.floor(math.log10(size)))
 
 
+def alike(marks: Sequence[float]) -> list[str]:
+    """Write the numbers of an axis: small ones with as many places as the one that needs most."""
+    if any(abs(mark) >= 1_000 for mark in marks):
+        return [brief(mark) for mark in marks]
+    places = max((len(f"{mark:.12f}".rstrip("0").partition(".")[2]) for mark in marks), default=0)
+    return [f"{mark:.{places}f}".replace("-", MINUS) if mark else "0" for mark in marks]
+
+
 def percent(share: float) -> str:
     """Write a share for a chart: the smaller it is, the more places it needs to be told apart."""
     if share in {0, 1}:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from service.insights.scales import brief, cut, moment, percent, span_text, ticks, width_of
+from service.insights.scales import alike, brief, cut, moment, percent, span_text, ticks, width_of
 
 
 @pytest.mark.parametrize(
@@ -29,6 +29,22 @@ from service.insights.scales import brief, cut, moment, percent, span_text, tick
 )
 def test_a_number_of_a_chart_is_short(value: float, text: str):
     assert brief(value) == text
+
+
+@pytest.mark.parametrize(
+    ("marks", "told"),
+    [
+        ([0, 0.5, 1, 1.5], ["0", "0.5", "1.0", "1.5"]),
+        ([0, 20, 40], ["0", "20", "40"]),
+        ([0, 0.001, 0.002], ["0", "0.001", "0.002"]),
+        ([-0.00002, 0], ["\N{MINUS SIGN}0.00002", "0"]),
+        ([-2, 0, 2], ["\N{MINUS SIGN}2", "0", "2"]),
+        ([0, 500, 1_000], ["0", "500", "1,000"]),
+        ([0, 1_000_000, 2_000_000], ["0", "1 M", "2 M"]),
+    ],
+)
+def test_the_numbers_of_an_axis_are_written_alike(marks: list[float], told: list[str]):
+    assert alike(marks) == told
 
 
 @pytest.mark.parametrize(
