@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -10,6 +11,7 @@ import subprocess
 import zlib
 from collections import Counter
 from datetime import UTC, datetime
+from html import unescape
 from pathlib import Path
 
 import pytest
@@ -19,12 +21,11 @@ from service.insights.report import write
 
 WIDTH, HEIGHT = 1000, 5000
 SCALE = 0.5  # a quarter of the pixels to look at
-MARK, REST, RISE, FALL, SECOND = (
+MARK, REST, RISE, FALL = (
     (0x2F, 0x6F, 0xB3),
     (0xCF, 0xDC, 0xEB),
     (0x2D, 0x8A, 0x5F),
     (0xC2, 0x48, 0x4A),
-    (0xD9, 0x82, 0x2B),
 )
 """Colours of the light scheme in service/insights/report.html."""
 
@@ -68,20 +69,10 @@ def test_the_page_asks_nobody_for_anything(report: Path):
 
 def test_a_browser_draws_the_charts(report: Path, chromium: str, tmp_path: Path):
     picture = tmp_path / "report.png"
-    subprocess.run(
-        [
-            *(chromium, "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic"),
-            "--disable-dev-shm-usage",  # which may be small in a container
-            *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
-            *("--hide-scrollbars", f"--user-data-dir={tmp_path / 'profile'}"),
-            *(f"--window-size={WIDTH},{HEIGHT}", f"--force-device-scale-factor={SCALE}"),
-            *(f"--screenshot={picture}", report.as_uri()),
-        ],
-        check=True,
-        capture_output=True,
-        timeout=120,
-        # Nothing of the desktop that a person may be using.
-        env={**os.environ, "HOME": str(tmp_path), "DBUS_SESSION_BUS_ADDRESS": "disabled:"},
+    browse(
+        *(chromium, f"--window-size={WIDTH},{HEIGHT}", f"--force-device-scale-factor={SCALE}"),
+        *(f"--screenshot={picture}", report.as_uri()),
+        home=tmp_path,
     )
 
     rows = pixels_of(picture.read_bytes())
@@ -92,10 +83,37 @@ def test_a_browser_draws_the_charts(report: Path, chromium: str, tmp_path: Path)
     assert found[MARK] > 5_000
     assert found[REST] > 500
     assert longest_run(rows, MARK) > WIDTH * SCALE / 3
-    # Movers to both sides, lines in several colours.
+    # Movers to both sides.
     assert found[RISE] > 250
     assert found[FALL] > 250
-    assert found[SECOND] > 10
+
+
+@pytest.mark.parametrize("width", [1200, 800, 375, 320])
+def test_no_text_is_cut_off_or_covered_or_too_small(
+    report: Path, chromium: str, tmp_path: Path, width: int
+):
+    """A browser measures each text of each chart where it shows it, in a frame of some width."""
+    asked = tmp_path / "asked.html"
+    inside = report.read_text().split("</head>")
+    style = re.search(r"<style>.*</style>", inside[0], re.DOTALL)
+    assert style
+    within = tmp_path / "within.html"
+    within.write_text(style[0] + inside[1] + MEASURE)
+    asked.write_text(f"<iframe src={within.as_uri()} width={width} height=3000></iframe>{LISTEN}")
+
+    dom = browse(
+        *(chromium, "--virtual-time-budget=10000", "--window-size=1400,3000"),
+        *("--dump-dom", asked.as_uri()),
+        home=tmp_path,
+    )
+
+    told = re.search(r"<pre>(.*?)</pre>", dom, re.DOTALL)
+    assert told, dom[-500:]
+    found = json.loads(unescape(told[1]))
+    assert found["texts"] > 100
+    assert found["faults"] == []
+    assert found["smallest"] >= 9
+    assert found["page"] <= width
 
 
 def test_every_answer_has_a_chart_or_says_why_not(report: Path):
@@ -105,6 +123,60 @@ def test_every_answer_has_a_chart_or_says_why_not(report: Path):
     for section in sections:
         drawn = len(re.findall(r"<(rect|polyline) class=.(?:mark|line|rise|fall)", section))
         assert drawn > 0, section[:200]
+
+
+MEASURE = """
+<script>
+const faults = []; let texts = 0, smallest = 99;
+for (const svg of document.querySelectorAll('svg')) {
+  const frame = svg.getBoundingClientRect();
+  if (!frame.width) continue;
+  const scale = frame.width / svg.viewBox.baseVal.width, boxes = [];
+  for (const text of svg.querySelectorAll('text')) {
+    const box = text.getBoundingClientRect();
+    texts += 1;
+    smallest = Math.min(smallest, scale * parseFloat(getComputedStyle(text).fontSize));
+    if (box.left < frame.left - 1 || box.right > frame.right + 1 || box.bottom > frame.bottom + 1)
+      faults.push('cut off: ' + text.textContent);
+    for (const [name, other] of boxes)
+      if (Math.min(box.right, other.right) - Math.max(box.left, other.left) > 1
+          && Math.min(box.bottom, other.bottom) - Math.max(box.top, other.top) > 4 * scale)
+        faults.push(name + ' covers ' + text.textContent);
+    boxes.push([text.textContent, box]);
+  }
+}
+parent.postMessage({faults, texts, smallest, page: document.documentElement.scrollWidth}, '*');
+</script>
+"""
+"""Looks at every chart that is shown, and says what is wrong with its texts."""
+
+LISTEN = """
+<pre></pre>
+<script>
+addEventListener('message', (told) => {
+  document.querySelector('pre').textContent = JSON.stringify(told.data);
+});
+</script>
+"""
+
+
+def browse(chromium: str, *options: str, home: Path) -> str:
+    """Run the browser, with nothing of the desktop that a person may be using."""
+    done = subprocess.run(
+        [
+            *(chromium, "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic"),
+            "--disable-dev-shm-usage",  # which may be small in a container
+            *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
+            *("--no-first-run", "--hide-scrollbars", f"--user-data-dir={home / 'profile'}"),
+            *options,
+        ],
+        check=True,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env={**os.environ, "HOME": str(home), "DBUS_SESSION_BUS_ADDRESS": "disabled:"},
+    )
+    return done.stdout
 
 
 # ---- pictures -----------------------------------------------------------------------------------
