@@ -125,6 +125,20 @@ def test_every_answer_has_a_chart_or_says_why_not(report: Path):
         assert drawn > 0, section[:200]
 
 
+def test_brands_that_arent_bought_are_drawn_by_what_orders_them(report: Path):
+    section = re.search(
+        r'<section id="ecommerce-brands_to_promote".*?</section>', report.read_text(), re.DOTALL
+    )
+    assert section
+    wide = section[0].split("<svg")[1]
+
+    told = re.findall(r"<text[^>]*>(\d+) of (\d+) \(", wide)
+
+    shares = [int(purchases) / int(views) for purchases, views in told]
+    assert len(shares) == 10
+    assert shares == sorted(shares)
+
+
 MEASURE = """
 <script>
 const faults = []; let texts = 0, smallest = 99;

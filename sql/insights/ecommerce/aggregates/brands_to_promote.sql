@@ -1,7 +1,7 @@
 -- 6. Brands that are looked at and not bought
 -- Of brands with 30 views or more, the ten with the fewest purchases a view.
 -- reads: ecommerce_brands_daily
--- chart: bars label=brand value=views
+-- chart: bars label=brand value=purchases of=views
 WITH counted AS (
     SELECT
         brand,
