@@ -245,11 +245,14 @@ def _csv(pieces: Pieces) -> Batches:
             yield None
             continue
         held += piece or b""
+        if header is None:  # before it is parsed: it would hide that the first name is quoted
+            held = held.removeprefix(_BYTE_ORDER_MARK)
         end = len(held) if piece is None else held.rfind(b"\n") + 1
         rows, last = _csv_rows(held[:end], at_end=piece is None)
         held = last + held[end:]
-        if header is None and rows:
-            header = [name.removeprefix("\ufeff") for name in rows.pop(0)]
+        while header is None and rows:
+            first = rows.pop(0)
+            header = first if any(map(str.strip, first)) else None  # blank lines may lead
         records = [csv_record(header or [], row) for row in rows if row]
         if records:
             yield Batch(records)

@@ -11,6 +11,7 @@ import zipfile
 from collections.abc import Iterator
 from contextlib import suppress
 
+import aws_kinesis_agg.aggregator  # makes the next but two importable
 import pyarrow
 import pytest
 from aws_kinesis_agg.messages_pb2 import AggregatedRecord
@@ -111,6 +112,13 @@ def test_csv_rows_become_objects_of_strings(size: int) -> None:
     assert values("a.csv", text.encode(), size) == expected
     assert values("a.csv.gz", gzip.compress(text.encode()), size) == expected
     assert values("a.zip", zipped(text.encode(), "inner.csv"), size) == expected
+
+
+@pytest.mark.parametrize("size", [1, 2, 5, 1 << 18])
+@pytest.mark.parametrize("before", ["\ufeff", "\r\n\n", "\ufeff\n", " \n,\n"])
+def test_what_stands_before_a_csv_header_is_no_part_of_it(before: str, size: int) -> None:
+    text = before + '"id","name"\r\n"1","a"\r\n'
+    assert values("a.csv", text.encode(), size) == [{"id": "1", "name": "a"}]
 
 
 def test_a_csv_row_that_does_not_fit_its_header_is_passed_on_as_it_is() -> None:
