@@ -10,14 +10,11 @@ on how its bytes came: a record's number is the same each time.
 
 from __future__ import annotations
 
-import base64
 import io
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
 from itertools import chain
-from typing import IO, Any
 
 import orjson
 
@@ -34,14 +31,13 @@ from sources.archive.compression import (
     spool,
     unzstd,
 )
-from sources.archive.stores import CORRUPT, EMPTY, TRUNCATED, ObjectError
+from sources.archive.parquet import PARQUET_MAGIC, parquet_rows
+from sources.archive.stores import CORRUPT, EMPTY, ObjectError
 from sources.files import csv_record, csv_rows
 
 MAXIMUM_RECORD_BYTES = 16 * 1024 * 1024
-PARQUET_MAGIC = b"PAR1"
 _MAGIC_BYTES = 4
 _FIRST_LINE_BYTES = 1024 * 1024
-_PARQUET_ROWS = 4096
 _WHITE_SPACE = b" \t\r\n"
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _PACKINGS = {
@@ -103,7 +99,7 @@ def batches(name: str, chunks: Pieces) -> Batches:
     elif first.startswith(PARQUET_MAGIC):
         with spool() as file:
             yield from gathered(chunks, file)
-            yield from _parquet(file)
+            yield from map(Batch, parquet_rows(file))
     elif first.startswith(ZSTD_MAGIC):
         with spool() as file:
             yield from gathered(chunks, file)
@@ -266,47 +262,3 @@ def _csv_rows(text: bytes, *, at_end: bool) -> tuple[list[list[str]], bytes]:
         return [row for row, _ in found], b""
     last = "".join(found[-1][1])
     return [row for row, _ in found[:-1]], last.encode("utf-8", "surrogateescape")
-
-
-def _parquet(file: IO[bytes]) -> Batches:
-    """Yield Parquet rows as JSON objects.
-
-    Raises:
-        ObjectError: It is damaged, or ends too early.
-    """
-    import pyarrow  # half a second to load, which few archives need
-    from pyarrow import parquet
-
-    file.seek(-len(PARQUET_MAGIC), io.SEEK_END)
-    if file.read() != PARQUET_MAGIC:
-        raise ObjectError(TRUNCATED, "the Parquet data ends before its end")
-    try:
-        table = parquet.ParquetFile(pyarrow.PythonFile(file, "r"))
-        for batch in table.iter_batches(_PARQUET_ROWS):
-            rows = batch.cast(_without_nanoseconds(batch.schema), safe=False).to_pylist()
-            if rows:
-                yield Batch([orjson.dumps(row, default=_as_json) for row in rows])
-    except (pyarrow.ArrowException, OSError) as error:
-        raise ObjectError(CORRUPT, f"not whole Parquet: {error}") from error
-
-
-def _without_nanoseconds(schema: Any) -> Any:  # pyarrow's, which has no types
-    """Python's times end at microseconds."""
-    import pyarrow
-
-    for place, field in enumerate(schema):
-        if pyarrow.types.is_timestamp(field.type) and field.type.unit == "ns":
-            microseconds = pyarrow.timestamp("us", field.type.tz)
-            schema = schema.set(place, field.with_type(microseconds))
-    return schema
-
-
-def _as_json(value: object) -> object:
-    if isinstance(value, bytes):
-        try:
-            return value.decode()
-        except UnicodeDecodeError:
-            return base64.b64encode(value).decode()
-    if isinstance(value, timedelta):
-        return value.total_seconds()
-    return str(value)  # decimals
