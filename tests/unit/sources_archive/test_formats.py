@@ -8,10 +8,10 @@ import hashlib
 import io
 import json
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 
-import aws_kinesis_agg.aggregator  # makes the next but two importable
+import aws_kinesis_agg.aggregator  # noqa: F401  # lets messages_pb2 find what it imports
 import pyarrow
 import pytest
 from aws_kinesis_agg.messages_pb2 import AggregatedRecord
@@ -136,6 +136,30 @@ def test_aggregates_amid_an_object_are_taken_apart(size: int, delimiter: bytes) 
 def test_a_magic_without_its_aggregate_is_text() -> None:
     whole = aggregate(b'{"a":2}')
     assert b"".join(records("a", b'{"a":1}\n' + whole[:-1])).endswith(whole[-5:-1])
+
+
+DAMAGE = {
+    "digest": lambda whole: whole[:-1] + bytes([whole[-1] ^ 1]),
+    "digest that looks like a field": lambda whole: whole[:-16] + b"\x1a\xff\xff\x03" + whole[-12:],
+    "digest that looks like a long field": lambda whole: whole[:-16] + b"\x1a" + b"\xff" * 15,
+    "end": lambda whole: whole[:-20],
+    "all but the magic": lambda whole: whole[:4],
+    "length": lambda whole: whole[:5] + b"\x7f" + whole[6:],
+}
+
+
+@pytest.mark.parametrize("size", [1, 11, 1 << 18])
+@pytest.mark.parametrize("delimiter", [b"", b"\n"])
+@pytest.mark.parametrize("damaged", DAMAGE.values(), ids=list(DAMAGE))
+def test_a_damaged_aggregate_costs_none_behind_it(
+    damaged: Callable[[bytes], bytes], delimiter: bytes, size: int
+) -> None:
+    bad = damaged(aggregate(b'{"bad":1}', b'{"bad":2}'))
+    good = [aggregate(b'{"a":%d}' % n, b'{"b":%d}' % n) for n in range(4)]
+    content = delimiter.join([good[0], bad, bad, good[1], good[2], bad, good[3], bad])
+    found = records("a", content, size)
+    assert [one for one in found if one.startswith(b'{"a')] == [b'{"a":%d}' % n for n in range(4)]
+    assert [one for one in found if one.startswith(b'{"b":')] == [b'{"b":%d}' % n for n in range(4)]
 
 
 def test_lines_of_text_are_records() -> None:
