@@ -2,13 +2,15 @@
 
 Guarantee: a damaged object ends in `ObjectError`, whatever the library makes of it. A whole one is
 read whole: a value that Python's types or JSON can't hold (a year beyond 9999) is null, and the
-rest of its row stands. Times are cut to microseconds, which is where Python's end.
+rest of its row stands; one of text that isn't UTF-8 stays so, and its row is rejected. Times are
+cut to microseconds, which is where Python's end.
 """
 
 from __future__ import annotations
 
 import base64
 import io
+import json
 from collections.abc import Iterator
 from datetime import timedelta
 from typing import IO, Any
@@ -87,7 +89,8 @@ def _records(batch: Any) -> list[bytes]:
     except _UNFIT:  # one value is enough, so each is looked at
         names = batch.schema.names
         columns = [[_fitting(value) for value in column] for column in batch.columns]
-        return [_json(dict(zip(names, row, strict=True))) for row in zip(*columns, strict=True)]
+        rows = [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
+        return [_as_it_is(row) for row in rows]
 
 
 def _fitting(scalar: Any) -> object:
@@ -95,6 +98,10 @@ def _fitting(scalar: Any) -> object:
     try:
         value = scalar.as_py()
         _json(value)
+    except UnicodeDecodeError:
+        if not hasattr(scalar, "as_buffer"):  # text within a list or a struct
+            return None
+        return scalar.as_buffer().to_pybytes().decode("utf-8", "surrogateescape")
     except _UNFIT:
         return None
     return value  # type: ignore[no-any-return]
@@ -102,6 +109,14 @@ def _fitting(scalar: Any) -> object:
 
 def _json(value: object) -> bytes:
     return orjson.dumps(value, default=_plain)
+
+
+def _as_it_is(row: dict[str, object]) -> bytes:
+    try:
+        return _json(row)
+    except orjson.JSONEncodeError:  # bytes that aren't UTF-8: rejected as such, further on
+        text = json.dumps(row, default=_plain, ensure_ascii=False)
+        return text.encode("utf-8", "surrogateescape")
 
 
 def _plain(value: object) -> object:

@@ -73,6 +73,15 @@ def test_a_value_that_does_not_fit_leaves_others_of_its_column_as_they_are() -> 
     assert [row["t"] for row in found] == ["1970-01-01T00:00:00", None, "1970-01-01T00:00:01"]
 
 
+def test_text_that_is_not_utf_8_stays_so_and_its_row_alone_is_no_event() -> None:
+    odd = pyarrow.array([b"a", b"b\xff", b"c"]).view(pyarrow.string())
+    content = as_parquet(brand=odd, t=pyarrow.array([0, 1, 2], NANOSECONDS))
+    (batch,) = (one for one in batches("a.parquet", iter((content,))) if one is not None)
+    first, second, third = batch.payloads
+    assert [json.loads(one)["brand"] for one in (first, third)] == ["a", "c"]
+    assert second.startswith(b'{"brand": "b\xff"')
+
+
 # ---- damage -------------------------------------------------------------------------------------
 
 LINES = b"".join(b'{"user_id":"%d","brand":"b%d"}\n' % (n, n % 7) for n in range(60))
