@@ -29,6 +29,7 @@ _DAY_SECONDS = 24 * _HOUR_SECONDS
 _EXPRESSION = re.compile(r"!\{([A-Za-z]+):([^}]*)\}")
 _SLASH = re.compile(r"/(?!\])")  # but for that of `[^/]`, which stands for any name
 _LETTERS = {"y": "year", "M": "month", "d": "day", "H": "hour", "m": "minute", "s": "second"}
+_FOLDER_MARKER = "_$folder$"  # ends the name of an empty object that EMR writes beside a folder
 _UNITS = tuple(_LETTERS.values())
 _FIRST = (1, 1, 1, 0, 0, 0)
 """What the parts of a date are at the least, in the order of `_UNITS`."""
@@ -80,10 +81,22 @@ class Layout:
 
     def includes(self, key: str) -> bool:
         """Tell whether a key is part of the archive: no folder marker, nothing hidden."""
-        name = key.rpartition("/")[2]
-        if not name or name.startswith(("_", ".")):  # _SUCCESS, .part: Hive leaves them out, too
+        folder, slash, name = key.rpartition("/")
+        if not name or name.startswith(("_", ".")) or name.endswith(_FOLDER_MARKER):
+            return False
+        if self.hides(folder + slash):
             return False
         return self.pattern is None or self.pattern.match(key) is not None
+
+    def hides(self, folder: str) -> bool:
+        """Tell whether a folder is a writer's own, or lies in one: `raw/_temporary/0/`.
+
+        What the prefix itself names is meant.
+        """
+        if any(one.fullmatch(folder) for one in self.folders):
+            return False
+        found = self.pattern.match(folder) if self.pattern else None
+        return is_hidden(folder[found.end() if found else len(self.prefix) :])
 
     def period_of(self, key: str) -> Period | None:
         """Return when what a key holds arrived; None where the key doesn't tell."""
@@ -102,6 +115,15 @@ class Layout:
             return _period_in(folder)
         found = next((found for one in self.folders if (found := one.fullmatch(folder))), None)
         return None if found is None else _period(found.groupdict())
+
+
+def is_hidden(folder: str) -> bool:
+    """Tell whether some part of a path is a name that Hive and Spark leave out.
+
+    `_temporary` is, `.hive-staging`, `_delta_log`; partitions aren't (`_day=22`).
+    """
+    names = [name for name in folder.split("/") if name not in ("", ".", "..")]
+    return any(name[0] == "." or (name[0] == "_" and "=" not in name) for name in names)
 
 
 def layout_of(prefix: str) -> Layout:

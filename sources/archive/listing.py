@@ -141,6 +141,8 @@ def listed(
 
     def wants(folder: str) -> Share:
         nonlocal folders_left_out
+        if layout.hides(folder):
+            return "none"
         share = _share(layout.period_of_folder(folder), *arrived_us)
         folders_left_out += share == "none"
         return share

@@ -73,6 +73,30 @@ def test_folder_markers_and_hidden_names_are_no_objects() -> None:
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("prefix", "key", "is_included"),
+    [
+        ("raw/", "raw/_temporary/0/x.json", False),
+        ("raw/", "raw/2026/.spark-staging-1/dt=2026-11-22/x.json", False),
+        ("", "raw/_delta_log/0000.json", False),
+        ("", "raw/2026_$folder$", False),
+        ("", "raw/_day=22/x.json", True),
+        ("", "raw/a.b_c/x.json", True),
+        ("raw/_temporary/", "raw/_temporary/0/x.json", True),
+        ("raw/_temporary/", "raw/_temporary/0/_attempt/x.json", False),
+        ("_in/!{timestamp:yyyy}/_raw/!{timestamp:MM}/", "_in/2026/_raw/11/x", True),
+        ("_in/!{timestamp:yyyy}/_raw/!{timestamp:MM}/", "_in/2026/_raw/11/_temporary/x", False),
+    ],
+)
+def test_folders_that_writers_keep_for_themselves_are_left_out(
+    prefix: str, key: str, is_included: bool
+) -> None:
+    layout = layout_of(prefix)
+    assert layout.includes(key) == is_included
+    folders = [key[: place + 1] for place, letter in enumerate(key) if letter == "/"]
+    assert any(map(layout.hides, folders)) == (not is_included and "$" not in key)
+
+
 class Flat:
     """A store that looks into no folder: it lists all there is."""
 
