@@ -15,6 +15,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
+from typing import IO
 
 import orjson
 
@@ -31,6 +32,7 @@ from sources.archive.compression import (
     spool,
     unzstd,
 )
+from sources.archive.layouts import is_hidden
 from sources.archive.parquet import PARQUET_MAGIC, parquet_rows
 from sources.archive.stores import CORRUPT, EMPTY, ObjectError
 from sources.files import csv_record, csv_rows
@@ -107,10 +109,29 @@ def batches(name: str, chunks: Pieces) -> Batches:
     elif first.startswith(ZIP_MAGIC):
         with spool() as file:
             yield from gathered(chunks, file)
-            for member, content in members(file):
-                yield from batches(member, content)
+            yield from _members(file)
     else:
         yield from _text(inner, chunks)
+
+
+def _members(file: IO[bytes]) -> Batches:
+    """Yield the records of the files in a zip archive, but for hidden ones (`__MACOSX/`).
+
+    A file without records costs none behind it.
+    """
+    holds_records = False
+    for name, content in members(file):
+        if is_hidden(name):
+            continue
+        try:
+            for batch in batches(name, content):
+                holds_records |= batch is not None
+                yield batch
+        except ObjectError as error:
+            if error.reason != EMPTY:
+                raise
+    if not holds_records:
+        raise ObjectError(EMPTY, "no file in it has records")
 
 
 def _unpacked_name(name: str) -> tuple[str, bytes]:

@@ -104,7 +104,7 @@ def _fitting(scalar: Any) -> object:
         return scalar.as_buffer().to_pybytes().decode("utf-8", "surrogateescape")
     except _UNFIT:
         return None
-    return value  # type: ignore[no-any-return]
+    return value
 
 
 def _json(value: object) -> bytes:

@@ -8,7 +8,7 @@ import hashlib
 import io
 import json
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 
 import aws_kinesis_agg.aggregator  # noqa: F401  # lets messages_pb2 find what it imports
@@ -56,9 +56,14 @@ def aggregate(*payloads: bytes) -> bytes:
 
 
 def zipped(content: bytes, name: str = "inner.json") -> bytes:
+    return zip_of({name: content})
+
+
+def zip_of(contents: Mapping[str, bytes]) -> bytes:
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr(name, content)
+        for name, content in contents.items():
+            archive.writestr(name, content)
     return file.getvalue()
 
 
@@ -94,6 +99,16 @@ def test_what_is_packed_is_unpacked_by_its_first_bytes_and_not_by_its_name(size:
     for name in ("a", "a.dat"):
         for packed in (gzip.compress(content), zipped(content), zstd, as_parquet()):
             assert [one["user_id"] for one in values(name, packed, size)] == ["1", "2", "3"]
+
+
+def test_empty_and_hidden_files_of_a_zip_cost_none_behind_them() -> None:
+    row = b'{"a":1}'
+    packed = zip_of({
+        "empty.json": b"", "folder/": b"", "__MACOSX/._a.json": b"Mac", "folder/.DS_Store": b"Mac",
+        "./a.json": row, "empty.json.gz": gzip.compress(b""), "_SUCCESS": b"x", "day=1/_b=2/b": row,
+        "blank": b"\n", "_temporary/c.json": row, "_.json": row,
+    })  # fmt: skip
+    assert records("a.zip", packed) == [row, row]
 
 
 def test_gzip_of_several_members_is_one_object() -> None:
@@ -200,6 +215,9 @@ def changed(packed: bytes, local: int, central: int, value: int) -> bytes:
 
 BAD = {
     "empty": ("a", b"", "object_empty"),
+    "zip of empty files": ("a.zip", zip_of({"a": b"", "b": b"\n"}), "object_empty"),
+    "zip of hidden files": ("a.zip", zip_of({"__MACOSX/a": b"{}", ".b": b"{}"}), "object_empty"),
+    "zip of nothing": ("a.zip", zip_of({"a/": b""}), "object_empty"),
     "no gzip": ("a.gz", b"plain text", "object_corrupt"),
     "no parquet": ("a.parquet", b"plain text", "object_corrupt"),
     "cut gzip": ("a.gz", gzip.compress(b'{"a":1}\n' * 99)[:-5], "object_truncated"),
