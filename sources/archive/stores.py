@@ -8,10 +8,12 @@ from the byte that was reached, until nothing has come for `PATIENCE_SECONDS`.
 
 from __future__ import annotations
 
+import errno
 import os
 import random
+import stat
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -29,6 +31,7 @@ from botocore.exceptions import (
 from urllib3.exceptions import HTTPError
 
 from errors import KinewaxError, MissingResourceError
+from sources.archive.folders import files_below, name_of, path_of
 
 MISSING = "object_missing"
 CHANGED = "object_changed"
@@ -66,6 +69,16 @@ _OBJECT_CODES = {
     "InvalidObjectState": DENIED,  # in Glacier, not restored
     "KMS.DisabledException": DENIED,
 }
+_FILE_ERRORS = {
+    errno.ENOENT: (MISSING, "it is gone since it was listed"),
+    errno.ENOTDIR: (MISSING, "it is gone since it was listed"),
+    errno.ELOOP: (MISSING, "it is a link that leads nowhere"),
+    errno.EISDIR: (CHANGED, "it is a directory"),
+    errno.ESTALE: (CHANGED, "it has changed since it was opened"),
+    errno.EACCES: (DENIED, "this user may not read it"),
+    errno.EPERM: (DENIED, "this user may not read it"),
+}
+_OWN_ERRORS = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})  # no file is to blame
 _PASSING_CODES = frozenset(
     {"SlowDown", "Throttling", "ThrottlingException", "RequestTimeout", "RequestLimitExceeded"}
 )
@@ -146,40 +159,51 @@ class DirectoryStore:
         self._only = None if path.is_dir() else path
 
     def list(self, prefix: str, wants: Wants = everything) -> Iterator[Listed]:
-        """Yield the files below the directory; keys are paths from there on."""
+        """Yield the files below the directory; keys are paths from there on.
+
+        What can't be looked at is listed, too, and whoever reads it is told why.
+        """
         if self._only is not None:
-            yield self._listed(self._only)
-            return
-        for folder, folders, names in os.walk(self._root):
-            inside = Path(folder).relative_to(self._root)
-            folders[:] = [
-                name
-                for name in sorted(folders)
-                if wants(f"{(inside / name).as_posix()}/") != "none"
-            ]
-            for name in sorted(names):
-                path = Path(folder, name)
-                if path.relative_to(self._root).as_posix().startswith(prefix) and path.is_file():
-                    yield self._listed(path)
+            names: Iterable[str] = (name_of(self._only.name),)
+        else:
+            names = files_below(self._root, lambda folder: wants(folder) != "none")
+        for name in names:
+            if name.startswith(prefix) and (found := self._listed(name)):
+                yield found
 
     def read(self, key: str, size: int, version: str) -> Iterator[bytes]:
         """Yield a file's bytes."""
+        done = 0
         try:
-            with (self._root / key).open("rb") as file:
-                status = os.fstat(file.fileno())
-                if (status.st_size, str(status.st_mtime_ns)) != (size, version):
+            with (self._root / path_of(key)).open("rb") as file:
+                if _version(os.fstat(file.fileno())) != (size, version):
                     raise ObjectError(CHANGED, "it has changed since it was listed")
                 while chunk := file.read(CHUNK_BYTES):
+                    done += len(chunk)
+                    if done > size:
+                        break
                     yield chunk
-        except FileNotFoundError as error:
-            raise ObjectError(MISSING, "it is gone since it was listed") from error
-        except PermissionError as error:
-            raise ObjectError(DENIED, "this user may not read it") from error
+                if done != size or _version(os.fstat(file.fileno())) != (size, version):
+                    raise ObjectError(CHANGED, "it changed while it was read")
+        except OSError as error:
+            if error.errno in _OWN_ERRORS:
+                raise
+            reason, detail = _FILE_ERRORS.get(error.errno or 0, (CORRUPT, str(error.strerror)))
+            raise ObjectError(reason, detail) from error
 
-    def _listed(self, path: Path) -> Listed:
-        status = path.stat()
-        key = path.relative_to(self._root).as_posix()
-        return Listed(key, status.st_size, str(status.st_mtime_ns))
+    def _listed(self, name: str) -> Listed | None:
+        """Return what stands under a name; None for what holds no bytes, such as a pipe."""
+        try:
+            status = (self._root / path_of(name)).stat()
+        except OSError:  # it may not be looked at, or is a link to nothing: who reads it finds out
+            return Listed(name, 0, "")
+        if stat.S_ISDIR(status.st_mode):  # it can't be read: who tries finds out
+            return Listed(name, 0, "")
+        return Listed(name, *_version(status)) if stat.S_ISREG(status.st_mode) else None
+
+
+def _version(status: os.stat_result) -> tuple[int, str]:
+    return status.st_size, str(status.st_mtime_ns)
 
 
 class S3Client(Protocol):
