@@ -273,15 +273,17 @@ class S3Store:
         while True:
             try:
                 for data in self._rest(key, version, done):
-                    attempt, patience_ends = 0, self._monotonic() + PATIENCE_SECONDS
+                    attempt = 0
                     done += len(data)
                     if not pending and len(data) == CHUNK_BYTES:  # but where a reply began anew
                         yield data
-                        continue
-                    pending += data
-                    while len(pending) >= CHUNK_BYTES:
-                        yield bytes(pending[:CHUNK_BYTES])
-                        del pending[:CHUNK_BYTES]
+                    else:
+                        pending += data
+                        while len(pending) >= CHUNK_BYTES:
+                            yield bytes(pending[:CHUNK_BYTES])
+                            del pending[:CHUNK_BYTES]
+                    # From here on: whoever takes chunks may have been busy for minutes.
+                    patience_ends = self._monotonic() + PATIENCE_SECONDS
                 break
             except Exception as error:
                 self._judge(error, key)

@@ -142,6 +142,18 @@ def test_patience_ends_when_nothing_comes_and_not_while_something_does() -> None
     assert b"".join(chunks(Client(5_000))) == CONTENT, "it breaks every 5,000 bytes"
 
 
+@pytest.mark.parametrize("after", [1_000, CHUNK_BYTES, CHUNK_BYTES + 1])
+def test_patience_is_for_the_store_and_not_for_who_takes_the_chunks(after: int) -> None:
+    client, time = Client(after, None), Time()
+    found = []
+    reading = S3Store(client, "bucket", sleep=time.sleep, monotonic=time.monotonic)
+    for chunk in reading.read("key", len(CONTENT), '"etag"'):
+        found.append(chunk)
+        time.now += 10 * PATIENCE_SECONDS
+    assert b"".join(found) == CONTENT
+    assert len(client.requests) == 2
+
+
 def test_a_bug_is_not_taken_for_a_passing_error() -> None:
     with pytest.raises(ZeroDivisionError):
         chunks(Client(ZeroDivisionError()))
