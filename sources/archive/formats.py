@@ -206,8 +206,8 @@ def _whole_lines(rest: bytes, piece: bytes) -> tuple[bytes, bytes]:
 
 def _batch_of(text: bytes) -> Iterator[Batch]:
     """Yield lines as a batch, blank ones left out: a record's own line end and a delimiter."""
-    if b"\r" in text:
-        text = text.replace(b"\r\n", b"\n")
+    if b"\r" in text:  # the last line end is cut off, but not what belongs to it
+        text = (text + b"\n").replace(b"\r\n", b"\n")
     text = text.strip(b"\n")
     if not text or text.isspace():
         return

@@ -177,6 +177,12 @@ def test_a_damaged_aggregate_costs_none_behind_it(
     assert [one for one in found if one.startswith(b'{"b":')] == [b'{"b":%d}' % n for n in range(4)]
 
 
+@pytest.mark.parametrize("size", [1, 2, 9, 1 << 18])
+def test_blank_lines_are_no_records_wherever_an_object_is_cut(size: int) -> None:
+    content = b'\r\n{"a":1}\r\n\r\n\r\n{"a":2}\n\n{"a":3}\r\n\r\n'
+    assert records("a", content, size) == [b'{"a":1}', b'{"a":2}', b'{"a":3}']
+
+
 def test_lines_of_text_are_records() -> None:
     log = b'1.2.3.4 - - [22/Nov/2026:10:00:00 +0000] "GET / HTTP/1.0" 200 5 "-" "x"\n'
     assert records("a.log", log * 2) == [log.rstrip()] * 2
