@@ -63,11 +63,12 @@ class Batch:
 
     Attributes:
         payloads: At least one.
-        aggregates: How many KPL aggregates they come from; 0 for plain records.
+        aggregates: How many KPL aggregates begin with them; None for plain records, which come from
+            none.
     """
 
     payloads: Sequence[bytes]
-    aggregates: int = 0
+    aggregates: int | None = None
 
 
 Batches = Iterator[Batch | None]

@@ -214,8 +214,8 @@ class ArchiveSlot:
             if self._skip >= len(batch.payloads):
                 self._skip -= len(batch.payloads)
                 continue
-            if self._skip:  # its aggregate was counted with the part that was emitted
-                batch = Batch(batch.payloads[self._skip :])
+            if self._skip:
+                batch = _rest_of(batch, self._skip)
                 self._skip = 0
             return self._cut(batch)
         if not self._records:
@@ -228,7 +228,7 @@ class ArchiveSlot:
         most = self._lane.block_rows
         if most is None or len(batch.payloads) <= most:
             return batch
-        self._left.append(Batch(batch.payloads[most:]))
+        self._left.append(_rest_of(batch, most))
         return Batch(batch.payloads[:most], batch.aggregates)
 
     def _go_on(self) -> None:
@@ -262,10 +262,11 @@ class ArchiveSlot:
         )
         self._records += size
         self._total += size
-        plain = 0 if batch.aggregates else size
-        self._ledger["records"] += plain + batch.aggregates
+        plain = size if batch.aggregates is None else 0
+        aggregated = batch.aggregates or 0
+        self._ledger["records"] += plain + aggregated
         self._ledger["plain"] += plain
-        self._ledger["aggregated"] += batch.aggregates
+        self._ledger["aggregated"] += aggregated
         self._ledger["user_records"] += size
         metrics.source_records.labels(self._lane.archive, self._lane.name).inc(size)
         return block
@@ -283,3 +284,8 @@ class ArchiveSlot:
         rank = None if at_end else self._lane.ranks[self._place]
         done = Progress(self._place, self._bytes, self._total)
         self._board.tell(self._lane.number, rank, done)
+
+
+def _rest_of(batch: Batch, emitted: int) -> Batch:
+    """Return what is left of a batch; an aggregate was counted with what was emitted of it."""
+    return Batch(batch.payloads[emitted:], None if batch.aggregates is None else 0)

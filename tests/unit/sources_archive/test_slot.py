@@ -19,6 +19,7 @@ from sources.archive.listing import ArchiveObject, Listing, listed
 from sources.archive.source import ArchiveSource, Reading
 from sources.archive.stores import CHUNK_BYTES, DirectoryStore
 from tests.rig import wait_until
+from tests.unit.sources_archive.test_formats import aggregate
 
 HOUR_US = 3_600_000_000
 
@@ -166,6 +167,30 @@ def test_stamps_are_in_order_of_reading_and_go_on_after_a_resume(tmp_path: Path)
         if not slot.finished:
             slot = source.open("lane-00", state)
     assert found == [1_000 + 10 * number for number in range(6)]
+
+
+@pytest.mark.parametrize("block_rows", [None, 1, 3])
+def test_the_ledger_is_the_same_however_blocks_are_cut_and_after_every_stop(
+    tmp_path: Path, block_rows: int | None
+) -> None:
+    first, second = ([b'{"a":%d}' % n for n in range(size)] for size in (7, 4))
+    content = b"\n".join([b'{"a":1}', aggregate(*first), b'{"a":2}', aggregate(*second), b"{}"])
+    (tmp_path / "a").write_bytes(content)
+    expected = {"records": 5, "plain": 3, "aggregated": 2, "user_records": 14, "objects": 1}
+    source = source_of(tmp_path, 1, block_rows=block_rows)
+    slot = source.open("lane-00", None)
+    states = [slot.snapshot()]
+    while not slot.finished:
+        slot.poll()
+        states.append(slot.snapshot())
+    slot.close()
+    for state in states:  # what is emitted is as the state says, so the rest completes it
+        for rows in (block_rows, 2):
+            again = source_of(tmp_path, 1, block_rows=rows).open("lane-00", state)
+            while not again.finished:
+                again.poll()
+            again.close()
+            assert again.snapshot()["ledger"] == expected
 
 
 # ---- how far lanes are apart --------------------------------------------------------------------
