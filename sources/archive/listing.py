@@ -11,6 +11,7 @@ in that order to the lane with the fewest bytes so far, so lanes get on evenly t
 from __future__ import annotations
 
 import heapq
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ from typing import Any
 
 import orjson
 
+from errors import LayoutError
 from sources.archive.layouts import Layout, Period
 from sources.archive.stores import Share, Store
 
@@ -28,6 +30,7 @@ BUFFERING_US = 15 * 60 * 1_000_000
 _AHEAD_US = 5 * 60 * 1_000_000  # an event's clock may be so far ahead of its arrival
 _COST_BYTES = 64 * 1024  # what to open an object costs, in bytes that could be read meanwhile
 _LONG_AGO_US = -(2**62)
+_HINT = "positions mean nothing without it: start with another recovery store, from the beginning"
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,22 +101,33 @@ class Listing:
             ],
         }
         temporary = path.with_suffix(".new")
-        temporary.write_bytes(orjson.dumps(content))
+        with temporary.open("wb") as file:
+            file.write(orjson.dumps(content))
+            file.flush()
+            os.fsync(file.fileno())  # else a power cut may leave the name and no content
         temporary.replace(path)
 
     @classmethod
     def read(cls, path: Path) -> Listing:
-        """Read what `write` wrote."""
-        content: dict[str, Any] = orjson.loads(path.read_bytes())
-        if content["version"] != VERSION:
-            msg = f"{path} is of version {content['version']}, not {VERSION}"
-            raise ValueError(msg)
-        objects = tuple(
-            ArchiveObject(key, size, version, None if begin is None else Period(begin, length))
-            for key, size, version, begin, length in content["objects"]
-        )
-        numbers = ("lanes", "left_out", "folders_left_out", "ignored")
-        return cls(content["url"], objects, *(content[name] for name in numbers))
+        """Read what `write` wrote.
+
+        Raises:
+            LayoutError: It is damaged, or another version of kinewax wrote it.
+        """
+        try:
+            content: dict[str, Any] = orjson.loads(path.read_bytes())
+            if content["version"] != VERSION:
+                msg = f"{path} is of version {content['version']}, not {VERSION}"
+                raise LayoutError(msg, hint=_HINT)
+            objects = tuple(
+                ArchiveObject(key, size, version, None if begin is None else Period(begin, length))
+                for key, size, version, begin, length in content["objects"]
+            )
+            numbers = ("lanes", "left_out", "folders_left_out", "ignored")
+            return cls(content["url"], objects, *(content[name] for name in numbers))
+        except (ValueError, LookupError, TypeError) as error:
+            msg = f"{path}, which lists the objects of this replay, is damaged: {error}"
+            raise LayoutError(msg, hint=_HINT) from error
 
 
 def listed(

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from errors import LayoutError
 from messages import Adopted, Block, Ended, EndOfInput, Hello, Unreadable
 from sources.archive import compression
 from sources.archive.board import Board, may_begin
@@ -256,3 +257,21 @@ def test_a_listing_is_read_back_as_it_was_written(tmp_path: Path) -> None:
     listing = Listing("u", objects(1, None), 2, 3, 4)
     listing.write(tmp_path / "l.json")
     assert Listing.read(tmp_path / "l.json") == listing
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b'{"version":2,"url":"u"', b"[]", b'{"version":2,"url":"u"}', b"\xff", b"null"]
+)
+def test_a_damaged_listing_says_what_to_do(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "objects.json"
+    path.write_bytes(content)
+    with pytest.raises(LayoutError, match=f"{path}.* is damaged") as caught:
+        Listing.read(path)
+    assert "another recovery store" in caught.value.hint
+
+
+def test_a_listing_of_another_version_says_so(tmp_path: Path) -> None:
+    path = tmp_path / "objects.json"
+    path.write_bytes(b'{"version":1}')
+    with pytest.raises(LayoutError, match="is of version 1, not 2"):
+        Listing.read(path)
