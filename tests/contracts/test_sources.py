@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from sources.base import Slot, Source
 from sources.files import FileSource
 from sources.kinesis.pacing import Pacing
 from sources.kinesis.source import KinesisSource, StartPosition
+from tests.contracts import mixed_archive as mixed
 from tests.servers import Clients
 
 RECORDS = 400
@@ -43,10 +45,14 @@ class Case:
     Attributes:
         source: Makes it, as a process does when it starts.
         unreadable: What of it can't be read: sequence numbers and reasons.
+        aggregates: How many KPL aggregates there are.
+        aggregated: How many of the records lie in them.
     """
 
     source: Callable[[], Source]
     unreadable: frozenset[tuple[str, str]] = frozenset()
+    aggregates: int = 0
+    aggregated: int = 0
 
 
 def payload(number: int) -> bytes:
@@ -85,7 +91,12 @@ def objects() -> tuple[dict[str, bytes], str]:
     return found, short
 
 
-def archive(store: Callable[[], Store], short: str) -> Case:
+def archive(
+    store: Callable[[], Store],
+    unreadable: tuple[str, str],
+    aggregates: int = 0,
+    aggregated: int = 0,
+) -> Case:
     def source() -> Source:
         listing = listed(
             "archive", store(), layout_of(""),
@@ -93,16 +104,19 @@ def archive(store: Callable[[], Store], short: str) -> Case:
         )  # fmt: skip
         return ArchiveSource(listing, store(), Reading(block_rows=7))
 
-    return Case(source, frozenset({(f"{short}:21", "object_truncated")}))
+    return Case(source, frozenset({unreadable}), aggregates, aggregated)
 
 
 def directory_archive(folder: Path) -> Case:
     contents, short = objects()
-    for key, content in contents.items():
-        path = folder / key
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content)
-    return archive(lambda: DirectoryStore(folder), short)
+    mixed.write(folder, contents)
+    return archive(lambda: DirectoryStore(folder), (f"{short}:21", "object_truncated"))
+
+
+def mixed_archive(folder: Path) -> Case:
+    store = partial(DirectoryStore, mixed.write_mixed(folder, payload, RECORDS))
+    damage = (f"{mixed.DAMAGED}:1", "object_corrupt")
+    return archive(store, damage, mixed.AGGREGATES, mixed.AGGREGATED)
 
 
 def s3_archive(moto: Clients, bucket: str) -> Case:
@@ -111,7 +125,7 @@ def s3_archive(moto: Clients, bucket: str) -> Case:
     contents, short = objects()
     for key, content in contents.items():
         s3.put_object(Bucket=bucket, Key=key, Body=content)
-    return archive(lambda: S3Store(moto("s3"), bucket), short)
+    return archive(lambda: S3Store(moto("s3"), bucket), (f"{short}:21", "object_truncated"))
 
 
 def stream(moto: Clients, name: str) -> Case:
@@ -137,7 +151,10 @@ def stream(moto: Clients, name: str) -> Case:
     )
 
 
-CASES = ("plain file", "gzip file", "csv file", "directory archive", "s3 archive", "stream")
+CASES = (
+    *("plain file", "gzip file", "csv file"),
+    *("directory archive", "mixed archive", "s3 archive", "stream"),
+)
 FINITE = CASES[:-1]
 
 
@@ -155,6 +172,7 @@ def make_case(
         "gzip file": lambda: gzip_file(tmp_path),
         "csv file": lambda: csv_file(tmp_path),
         "directory archive": lambda: directory_archive(tmp_path),
+        "mixed archive": lambda: mixed_archive(tmp_path),
         "s3 archive": lambda: s3_archive(moto, unique_name("source")),
         "stream": lambda: stream(moto, unique_name("source")),
     }
@@ -259,6 +277,15 @@ def ledger(states: States) -> Counter[str]:
     return found
 
 
+def assert_all_counted(case: Case, states: States) -> None:
+    counts = ledger(states)
+    read = RECORDS + len(case.unreadable)
+    assert counts["user_records"] == read
+    assert counts["plain"] == read - case.aggregated
+    assert counts["aggregated"] == case.aggregates
+    assert counts["records"] == counts["plain"] + counts["aggregated"]
+
+
 def test_every_record_comes_once_in_the_order_of_its_shard_and_all_are_counted(case: Case) -> None:
     with running(case) as run:
         until(run.is_done)
@@ -266,9 +293,7 @@ def test_every_record_comes_once_in_the_order_of_its_shard_and_all_are_counted(c
         for numbers in numbers_by_shard(run.items).values():
             assert numbers == sorted(numbers)
         assert unreadable(run.items) == Counter(case.unreadable)
-        counts = ledger(run.snapshot())
-        read = RECORDS + len(case.unreadable)
-        assert counts["records"] == counts["plain"] == counts["user_records"] == read
+        assert_all_counted(case, run.snapshot())
 
 
 def test_records_have_numbers_of_their_own_and_arrivals_if_any(case: Case) -> None:
@@ -351,7 +376,7 @@ def test_a_stop_anywhere_goes_on_with_the_next_record_and_a_crash_with_the_last_
     for numbers in numbers_by_shard(committed).values():
         assert numbers == sorted(numbers)
     assert unreadable(committed) == Counter(case.unreadable)
-    assert ledger(states)["user_records"] == RECORDS + len(case.unreadable)
+    assert_all_counted(case, states)
 
 
 def test_a_state_is_versioned_and_does_not_change_afterwards(case: Case) -> None:
