@@ -55,7 +55,7 @@ test: $(READY) $(NODE_SERVERS) ## Run the tests (ARGS="-k name" to choose some, 
 test-deploy: $(READY) $(SCANNERS) $(NODE_SERVERS) ## Build and run the image, pods, demos, and what else takes long
 	@$(BIN)/python -m pytest -m "deploy and not soak" $(ARGS)
 
-soak: $(READY) $(NODE_SERVERS) ## Run what `make test` leaves out, and 20 times the examples
+soak: $(READY) $(NODE_SERVERS) ## Run what `make test` leaves out, and 40 times the examples
 	@$(BIN)/python -m pytest -m "soak or hypothesis" --hypothesis-profile=soak $(ARGS)
 
 lint: $(READY) ## Check style, format and types

@@ -20,15 +20,17 @@ from pathlib import Path
 import hypothesis
 import pytest
 
-from tests.effort import SOAK_EXAMPLES
+from tests.effort import RUN_EXAMPLES, SOAK_EXAMPLES
 from tests.node_servers import node_server
 from tests.servers import FAKE_CREDENTIALS, Clients, clients, ministack_server, moto_server
 
 ROOT = Path(__file__).resolve().parent.parent
 SHARED_DATA = ROOT.parent / "shared" / "data"
 
-hypothesis.settings.register_profile("dev", deadline=None)
-hypothesis.settings.register_profile("ci", deadline=None, derandomize=True, print_blob=True)
+hypothesis.settings.register_profile("dev", deadline=None, max_examples=RUN_EXAMPLES)
+hypothesis.settings.register_profile(
+    "ci", deadline=None, derandomize=True, print_blob=True, max_examples=RUN_EXAMPLES
+)
 hypothesis.settings.register_profile("soak", deadline=None, max_examples=SOAK_EXAMPLES)
 hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "dev")
 
