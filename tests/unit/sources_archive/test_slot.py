@@ -183,8 +183,10 @@ def test_the_ledger_is_the_same_however_blocks_are_cut_and_after_every_stop(
     states = [slot.snapshot()]
     while not slot.finished:
         slot.poll()
-        states.append(slot.snapshot())
+        if (state := slot.snapshot()) != states[-1]:  # often nothing is there yet
+            states.append(state)
     slot.close()
+    assert len(states) > 3
     for state in states:  # what is emitted is as the state says, so the rest completes it
         for rows in (block_rows, 2):
             again = source_of(tmp_path, 1, block_rows=rows).open("lane-00", state)
