@@ -62,7 +62,7 @@ def feeder(aws: Aws) -> Iterator[Feeder]:
 
 
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="finds workers in /proc")
-@pytest.mark.parametrize("kills", [6, pytest.param(20, marks=pytest.mark.soak)])
+@pytest.mark.parametrize("kills", [4, pytest.param(20, marks=pytest.mark.soak)])
 def test_kills_amid_incidents_leave_every_row_right_and_every_notice_sent(
     aws: Aws, service: Service, feeder: Feeder, tmp_path: Path, kills: int
 ) -> None:

@@ -35,8 +35,8 @@ class Truth:
 
 @pytest.fixture(scope="module")
 def events(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Truth]:
-    """240,000 events, 1 % of them beyond the allowed disorder, 0.1 % malformed; and the truth."""
-    return _produced(tmp_path_factory.mktemp("events") / "events.jsonl", 240_000, None)
+    """200,000 events, 1 % of them beyond the allowed disorder, 0.1 % malformed; and the truth."""
+    return _produced(tmp_path_factory.mktemp("events") / "events.jsonl", 200_000, None)
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +55,7 @@ def _produced(path: Path, events: int, start: datetime | None) -> tuple[Path, Tr
             rate=events / 200,
             start=start,
             seed=20261122,
-            users=30_000,
+            users=25_000,
             attackers=40,
             disorder=timedelta(seconds=5),
             late_share=0.01,

@@ -52,13 +52,13 @@ class Made:
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
-    """A quarter of an hour with bursts; 1 % late, 0.2 % malformed, and some changes come twice."""
+    """Some minutes with bursts; 1 % late, 0.2 % malformed, and some changes come twice."""
     path = tmp_path_factory.mktemp("wiki") / "changes.jsonl"
     report = produce(
         ProduceOptions(
             domain="wiki",
             to=f"file://{path}",
-            seconds=1_000,
+            seconds=700,
             seed=20261123,
             attackers=BURSTS,
             disorder=timedelta(seconds=5),
