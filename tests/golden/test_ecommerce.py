@@ -181,7 +181,7 @@ def microseconds(text: str) -> int:
     return int(moment.replace(microsecond=0).timestamp()) * 1_000_000 + moment.microsecond
 
 
-@pytest.mark.parametrize("processes", [1, 2, 3])
+@pytest.mark.parametrize("processes", [1, 2, pytest.param(3, marks=pytest.mark.deploy)])
 def test_all_outputs_equal_a_plain_group_by_with_any_number_of_processes(
     run: Callable[..., Service],
     events: tuple[Path, Truth],

@@ -209,7 +209,7 @@ def test_brands_without_purchases_are_not_scored_and_forgotten_ones_start_anew(
     assert ledger["windows_scored"] == len(rows) + len(kinds)
 
 
-@pytest.mark.parametrize("processes", [2, 3])
+@pytest.mark.parametrize("processes", [2, pytest.param(3, marks=pytest.mark.deploy)])
 def test_any_number_of_processes_writes_the_same(
     start: Start, whole: Path, tmp_path: Path, processes: int
 ) -> None:
